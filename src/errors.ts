@@ -1,0 +1,58 @@
+/**
+ * Errors carry a code for programs and fields for logs; the message is for people. Nothing matches a message.
+ */
+export type ErrorFields = Record<string, unknown>;
+
+export class RowmillError extends Error {
+  override readonly name: string = 'RowmillError';
+  readonly code: string;
+  readonly fields: ErrorFields;
+
+  /** Takes a code, a message, and optionally what a log should show and what caused it. */
+  constructor(code: string, message: string, options: { fields?: ErrorFields; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.fields = options.fields ?? {};
+  }
+}
+
+/**
+ * What a failed call means for whoever thinks of repeating it.
+ * - `rejected`: the provider said no for good; the same call would be refused again.
+ * - `busy`: certainly not executed; the same call may succeed later.
+ * - `ambiguous`: may have been executed; look before repeating anything that costs money.
+ */
+export type ProviderErrorKind = 'rejected' | 'busy' | 'ambiguous';
+
+export class ProviderError extends RowmillError {
+  override readonly name: string = 'ProviderError';
+  readonly kind: ProviderErrorKind;
+  /** The HTTP status; null where no answer came. */
+  readonly status: number | null;
+  /** The provider's own code, such as `token_limit_exceeded` or `insufficient_quota`. */
+  readonly providerCode: string | null;
+  readonly requestId: string | null;
+
+  /** The code becomes `provider_<kind>`; status, providerCode and requestId show among the fields as well. */
+  constructor(
+    message: string,
+    options: {
+      kind: ProviderErrorKind;
+      status?: number | null;
+      providerCode?: string | null;
+      requestId?: string | null;
+      fields?: ErrorFields;
+      cause?: unknown;
+    },
+  ) {
+    const { kind, status = null, providerCode = null, requestId = null } = options;
+    super(`provider_${kind}`, message, {
+      fields: { ...options.fields, status, providerCode, requestId },
+      cause: options.cause,
+    });
+    this.kind = kind;
+    this.status = status;
+    this.providerCode = providerCode;
+    this.requestId = requestId;
+  }
+}

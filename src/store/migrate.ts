@@ -1,0 +1,88 @@
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import postgres from 'postgres';
+import { RowmillError } from '../errors.ts';
+
+export const migrationsDirectory = path.join(import.meta.dirname, '../../supabase/migrations');
+
+// Any number that nobody else is likely to lock: 'rowmill' in base 36, roughly.
+const migrationLock = 60_177_411_165n;
+
+type Migration = { version: string; name: string; file: string };
+
+/**
+ * Applies the migrations that the database has not seen, in the order of their versions, each in a
+ * transaction of its own, and records them where the Supabase CLI does, so that either sees what the
+ * other did.
+ *
+ * Two callers at once: the second waits and finds nothing to do. A crash undoes the migration in hand; the
+ * next call goes on with it. Raises `migration_failed` with the file's name.
+ */
+export async function migrate(options: { url: string; directory?: string }): Promise<{ applied: string[] }> {
+  const migrations = await listMigrations(options.directory ?? migrationsDirectory);
+  const sql = postgres(options.url, { max: 1, onnotice: () => {}, connection: { application_name: 'rowmill migrate' } });
+  const applied: string[] = [];
+  try {
+    for (const migration of migrations) {
+      if (await applyOnce(sql, migration)) applied.push(migration.version);
+    }
+  } finally {
+    await sql.end({ timeout: 5 });
+  }
+  return { applied };
+}
+
+/** Versions that a database lacks; empty: it is current. */
+export async function missingMigrations(
+  sql: postgres.Sql,
+  directory: string = migrationsDirectory,
+): Promise<string[]> {
+  const versions = (await listMigrations(directory)).map((migration) => migration.version);
+  const [table] = await sql`select to_regclass('supabase_migrations.schema_migrations') is not null as exists`;
+  if (!table?.exists) return versions;
+  const rows = await sql<{ version: string }[]>`select version from supabase_migrations.schema_migrations`;
+  const seen = new Set(rows.map((row) => row.version));
+  return versions.filter((version) => !seen.has(version));
+}
+
+async function listMigrations(directory: string): Promise<Migration[]> {
+  const files = (await readdir(directory)).filter((file) => file.endsWith('.sql')).sort();
+  return files.map((file) => {
+    const match = /^(\d+)_(.+)\.sql$/.exec(file);
+    if (!match) {
+      throw new RowmillError('migration_name', `expected <timestamp>_<name>.sql, came ${file}; rename it`, { fields: { file } });
+    }
+    return { version: match[1]!, name: match[2]!, file: path.join(directory, file) };
+  });
+}
+
+async function applyOnce(sql: postgres.Sql, migration: Migration): Promise<boolean> {
+  const text = await readFile(migration.file, 'utf8');
+  return await sql.begin(async (tx) => {
+    // Held to the end of the transaction, which works through a pooler too.
+    await tx`select pg_advisory_xact_lock(${migrationLock.toString()}::bigint)`;
+    // The shape that the Supabase CLI gives it.
+    await tx`create schema if not exists supabase_migrations`;
+    await tx`
+      create table if not exists supabase_migrations.schema_migrations (
+        version text not null primary key,
+        statements text[],
+        name text
+      )`;
+    const [seen] = await tx`select from supabase_migrations.schema_migrations where version = ${migration.version}`;
+    if (seen) return false;
+    try {
+      await tx.unsafe(text);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new RowmillError('migration_failed', `migration ${path.basename(migration.file)} failed: ${message}`, {
+        fields: { version: migration.version },
+        cause: error,
+      });
+    }
+    await tx`
+      insert into supabase_migrations.schema_migrations (version, statements, name)
+      values (${migration.version}, ${[text]}, ${migration.name})`;
+    return true;
+  });
+}

@@ -1,0 +1,396 @@
+-- What a worker does with a chunk until its batch runs. Every step is guarded by the state that it leaves and
+-- by the owner; a step that finds neither changes nothing and says so. Workers need not stop.
+
+-- API: worker
+create function rowmill.claim_chunk(chunk_id bigint, pipeline text, worker text)
+returns table (status text, row_count integer, pipeline_id bigint)
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+declare
+  v_pipeline_id bigint;
+  v_chunk rowmill.chunks;
+begin
+  select p.id into v_pipeline_id
+  from rowmill.pipelines as p
+  where p.name = claim_chunk.pipeline and p.state <> 'dropped';
+  if not found then
+    return query select 'unknown_pipeline', null::integer, null::bigint;
+    return;
+  end if;
+
+  update rowmill.chunks as c
+  set state = 'accepted', owner = claim_chunk.worker, lease_until = now() + s.lease
+  from rowmill.settings as s
+  where c.id = claim_chunk.chunk_id and c.pipeline_id = v_pipeline_id and c.state = 'waiting'
+  returning c.* into v_chunk;
+  if found then
+    return query select 'accepted', v_chunk.row_count, v_chunk.pipeline_id;
+    return;
+  end if;
+
+  select c.* into v_chunk from rowmill.chunks as c where c.id = claim_chunk.chunk_id;
+  return query select
+    case when v_chunk.id is null or v_chunk.pipeline_id <> v_pipeline_id then 'unknown_chunk' else 'known' end,
+    v_chunk.row_count, v_chunk.pipeline_id;
+end;
+$$;
+comment on function rowmill.claim_chunk(bigint, text, text) is
+  'Takes a waiting chunk under a lease: "accepted"; "known" where somebody has or had it, which repeats harmlessly; "unknown_chunk"; "unknown_pipeline".';
+revoke all on function rowmill.claim_chunk(bigint, text, text) from public;
+
+-- API: worker
+create function rowmill.claim_waiting_chunks(worker text, max_chunks integer)
+returns table (chunk_id bigint, pipeline_id bigint, row_count integer)
+language sql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+  with found as (
+    select c.id
+    from rowmill.chunks as c
+    join rowmill.pipelines as p on p.id = c.pipeline_id
+    cross join rowmill.settings as s
+    where c.state = 'waiting'
+    and p.state = 'active'
+    and (c.posted_at is null or c.posted_at < now() - s.fetch_after)
+    and rowmill.structure_problem(p.id) is null
+    order by c.id
+    limit claim_waiting_chunks.max_chunks
+    for update of c skip locked
+  )
+  update rowmill.chunks as c
+  set state = 'accepted', owner = claim_waiting_chunks.worker, lease_until = now() + s.lease
+  from found, rowmill.settings as s
+  where c.id = found.id
+  returning c.id, c.pipeline_id, c.row_count;
+$$;
+comment on function rowmill.claim_waiting_chunks(text, integer) is
+  'Takes, under a lease, the oldest chunks that nobody posted, or that were posted a while ago and accepted by nobody.';
+revoke all on function rowmill.claim_waiting_chunks(text, integer) from public;
+
+-- API: worker
+create function rowmill.release_chunk(chunk_id bigint, worker text)
+returns boolean
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+begin
+  update rowmill.chunks as c
+  set state = 'waiting', owner = null, lease_until = null
+  where c.id = release_chunk.chunk_id and c.state = 'accepted' and c.owner = release_chunk.worker;
+  if found then
+    delete from rowmill.chunk_rows as r where r.chunk_id = release_chunk.chunk_id;
+    return true;
+  end if;
+  return false;
+end;
+$$;
+comment on function rowmill.release_chunk(bigint, text) is 'Gives an accepted chunk back untouched; false where it is not this worker''s any more.';
+revoke all on function rowmill.release_chunk(bigint, text) from public;
+
+-- API: worker
+create function rowmill.hold_rows(chunk_id bigint, worker text, rows jsonb)
+returns setof integer
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+declare
+  v_chunk rowmill.chunks;
+begin
+  select c.* into v_chunk
+  from rowmill.chunks as c
+  where c.id = hold_rows.chunk_id and c.state = 'accepted' and c.owner = hold_rows.worker
+  for update;
+  if not found then
+    return;
+  end if;
+  -- An edit makes an old failure's count and verdict void.
+  if exists (select from rowmill.failures as f where f.pipeline_id = v_chunk.pipeline_id) then
+    delete from rowmill.failures as f
+    using jsonb_to_recordset(hold_rows.rows) as r(n integer, hash text)
+    where f.pipeline_id = v_chunk.pipeline_id
+    and md5(f.key::text) = md5((v_chunk.keys -> r.n)::text)
+    and f.hash <> r.hash;
+  end if;
+  return query
+  insert into rowmill.chunk_rows (chunk_id, n, pipeline_id, key, hash)
+  select v_chunk.id, r.n, v_chunk.pipeline_id, v_chunk.keys -> r.n, r.hash
+  from jsonb_to_recordset(hold_rows.rows) as r(n integer, hash text)
+  where r.n >= 0 and r.n < v_chunk.row_count
+  order by md5((v_chunk.keys -> r.n)::text) -- one order for all sessions: no deadlock
+  on conflict do nothing
+  returning chunk_rows.n;
+end;
+$$;
+comment on function rowmill.hold_rows(bigint, text, jsonb) is
+  'Notes rows of an accepted chunk, [{"n","hash"}], as in flight, and returns the places that may be sent: a row whose very input is in flight already is left out.';
+revoke all on function rowmill.hold_rows(bigint, text, jsonb) from public;
+
+-- API: worker
+create function rowmill.get_pipeline(pipeline_id bigint)
+returns json
+language sql
+stable
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+  select json_build_object(
+    'id', p.id, 'name', p.name, 'version', p.version,
+    'instructions', p.instructions, 'prompt', p.prompt,
+    'inputs', (select json_agg(i.value -> 'name' order by i.place) from jsonb_array_elements(p.inputs) with ordinality as i(value, place)),
+    'outputs', (select json_agg(json_build_object('name', o.value -> 'name', 'encoding', o.value -> 'encoding') order by o.place) from jsonb_array_elements(p.outputs) with ordinality as o(value, place)),
+    'model', p.model, 'endpoint', p.endpoint, 'format', p.format, 'params', p.params,
+    'response_schema_text', p.response_schema::text
+  )
+  from rowmill.pipelines as p
+  where p.id = get_pipeline.pipeline_id;
+$$;
+comment on function rowmill.get_pipeline(bigint) is 'What a worker must know of a pipeline to ask and to read answers. The schema comes as text: the order of its properties matters.';
+revoke all on function rowmill.get_pipeline(bigint) from public;
+
+-- API: worker
+create function rowmill.close_chunk(chunk_id bigint, worker text)
+returns boolean
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+begin
+  update rowmill.chunks as c
+  set state = 'done', owner = null, lease_until = null, keys = null, ended_at = now()
+  where c.id = close_chunk.chunk_id and c.state = 'accepted' and c.owner = close_chunk.worker
+  and not exists (select from rowmill.chunk_rows as r where r.chunk_id = c.id);
+  return found;
+end;
+$$;
+comment on function rowmill.close_chunk(bigint, text) is 'Ends an accepted chunk that has nothing to send: its rows are gone, filtered out or in flight elsewhere.';
+revoke all on function rowmill.close_chunk(bigint, text) from public;
+
+-- API: worker
+create function rowmill.put_back_rows(chunk_id bigint, worker text, places integer[])
+returns integer
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+declare
+  v_chunk rowmill.chunks;
+  v_rows integer;
+begin
+  select c.* into v_chunk
+  from rowmill.chunks as c
+  where c.id = put_back_rows.chunk_id and c.state = 'accepted' and c.owner = put_back_rows.worker
+  for update;
+  if not found then
+    return 0;
+  end if;
+  delete from rowmill.chunk_rows as r where r.chunk_id = v_chunk.id and r.n = any (put_back_rows.places);
+  insert into rowmill.pending_keys (pipeline_id, keys, row_count, only_missing)
+  select v_chunk.pipeline_id, jsonb_agg(q.key order by q.place), count(*), v_chunk.only_missing
+  from (
+    select v_chunk.keys -> p.n as key, p.place, (p.place - 1) / 1000 as slice
+    from unnest(put_back_rows.places) with ordinality as p(n, place)
+    where p.n >= 0 and p.n < v_chunk.row_count
+  ) as q
+  group by q.slice;
+  select cardinality(put_back_rows.places) into strict v_rows;
+  return v_rows;
+end;
+$$;
+comment on function rowmill.put_back_rows(bigint, text, integer[]) is 'Queues rows of an accepted chunk again, because the batch is full; returns how many.';
+revoke all on function rowmill.put_back_rows(bigint, text, integer[]) from public;
+
+-- API: worker
+create function rowmill.begin_batch(
+  worker text,
+  key text, -- our name for the batch, unique
+  chunk_ids bigint[],
+  requests integer,
+  bytes bigint
+)
+returns bigint
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+declare
+  v_pipeline rowmill.pipelines;
+  v_batch_id bigint;
+  v_moved integer;
+begin
+  select p.* into v_pipeline
+  from rowmill.pipelines as p
+  where p.id = (select min(c.pipeline_id) from rowmill.chunks as c where c.id = any (begin_batch.chunk_ids))
+  and p.state <> 'dropped';
+  if not found then
+    return null;
+  end if;
+  insert into rowmill.batch_processing_details (key, pipeline_id, pipeline_version, model, endpoint, requests, bytes, owner, lease_until)
+  select begin_batch.key, v_pipeline.id, v_pipeline.version, v_pipeline.model, v_pipeline.endpoint,
+    begin_batch.requests, begin_batch.bytes, begin_batch.worker, now() + s.lease
+  from rowmill.settings as s
+  returning id into strict v_batch_id;
+
+  update rowmill.chunks as c
+  set state = 'batched', batch_id = v_batch_id, owner = null, lease_until = null
+  where c.id = any (begin_batch.chunk_ids)
+  and c.state = 'accepted' and c.owner = begin_batch.worker and c.pipeline_id = v_pipeline.id;
+  get diagnostics v_moved = row_count;
+  if v_moved <> cardinality(begin_batch.chunk_ids) then
+    raise exception using errcode = 'RM301', message = 'a chunk of this batch is no longer this worker''s',
+      detail = format('%s of %s chunks are.', v_moved, cardinality(begin_batch.chunk_ids)),
+      hint = 'Its lease ran out and another worker has it; nothing was sent.';
+  end if;
+  return v_batch_id;
+end;
+$$;
+comment on function rowmill.begin_batch(text, text, bigint[], integer, bigint) is
+  'Writes the intent of a batch over accepted chunks before anything reaches the provider; returns its id, null where the pipeline was dropped. Raises RM301, and changes nothing, where a chunk is not this worker''s.';
+revoke all on function rowmill.begin_batch(text, text, bigint[], integer, bigint) from public;
+
+-- API: worker
+create function rowmill.note_input_file(batch_id bigint, worker text, input_file_id text)
+returns boolean
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+begin
+  update rowmill.batch_processing_details as b
+  set input_file_id = note_input_file.input_file_id, lease_until = now() + s.lease
+  from rowmill.settings as s
+  where b.id = note_input_file.batch_id and b.state = 'preparing' and b.owner = note_input_file.worker;
+  return found;
+end;
+$$;
+comment on function rowmill.note_input_file(bigint, text, text) is 'Records the uploaded file; false where the intent is not this worker''s any more, which must then not create the batch.';
+revoke all on function rowmill.note_input_file(bigint, text, text) from public;
+
+-- API: worker
+create function rowmill.start_batch(batch_id bigint, worker text, provider_batch_id text, provider_status text)
+returns boolean
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+begin
+  update rowmill.batch_processing_details as b
+  set
+    state = 'running',
+    provider_batch_id = start_batch.provider_batch_id,
+    provider_status = start_batch.provider_status,
+    submitted_at = now(),
+    poll_at = now(),
+    owner = null,
+    lease_until = null
+  where b.id = start_batch.batch_id and b.state = 'preparing' and b.owner = start_batch.worker;
+  return found;
+end;
+$$;
+comment on function rowmill.start_batch(bigint, text, text, text) is 'preparing -> running: the provider has the batch under this id. false: another worker moved it first.';
+revoke all on function rowmill.start_batch(bigint, text, text, text) from public;
+
+-- API: worker
+create function rowmill.claim_stale_intents(worker text, max_batches integer)
+returns table (batch_id bigint, key text, input_file_id text, is_old boolean)
+language sql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+  with found as (
+    select b.id
+    from rowmill.batch_processing_details as b
+    where b.state = 'preparing' and b.lease_until < now()
+    order by b.id
+    limit claim_stale_intents.max_batches
+    for update skip locked
+  )
+  update rowmill.batch_processing_details as b
+  set owner = claim_stale_intents.worker, lease_until = now() + s.lease
+  from found, rowmill.settings as s
+  where b.id = found.id
+  returning b.id, b.key, b.input_file_id, b.created_at < now() - s.adopt_after;
+$$;
+comment on function rowmill.claim_stale_intents(text, integer) is
+  'Takes intents whose worker fell silent. Each is looked up at the provider by its key: found, start_batch adopts it; not found and old enough, abandon_batch sends the work anew.';
+revoke all on function rowmill.claim_stale_intents(text, integer) from public;
+
+-- API: worker
+create function rowmill.let_go_of_batch(batch_id bigint, worker text, problem text)
+returns boolean
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+begin
+  update rowmill.batch_processing_details as b
+  set owner = null, lease_until = now() + interval '15 seconds', problem = let_go_of_batch.problem
+  where b.id = let_go_of_batch.batch_id and b.owner = let_go_of_batch.worker;
+  return found;
+end;
+$$;
+comment on function rowmill.let_go_of_batch(bigint, text, text) is 'Leaves a batch in the state that it is in, for whoever comes by in a quarter of a minute, with what went wrong.';
+revoke all on function rowmill.let_go_of_batch(bigint, text, text) from public;
+
+-- API: worker
+create function rowmill.abandon_batch(batch_id bigint, worker text, problem text)
+returns boolean
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+begin
+  update rowmill.batch_processing_details as b
+  set state = 'abandoned', done_at = now(), owner = null, lease_until = null, problem = abandon_batch.problem
+  where b.id = abandon_batch.batch_id and b.state = 'preparing' and b.owner = abandon_batch.worker;
+  if not found then
+    return false;
+  end if;
+  delete from rowmill.chunk_rows as r
+  using rowmill.chunks as c
+  where c.batch_id = abandon_batch.batch_id and c.state = 'batched' and r.chunk_id = c.id;
+  update rowmill.chunks as c
+  set state = 'waiting', batch_id = null, posted_at = null
+  where c.batch_id = abandon_batch.batch_id and c.state = 'batched';
+  return true;
+end;
+$$;
+comment on function rowmill.abandon_batch(bigint, text, text) is 'preparing -> abandoned, its chunks waiting again: for an intent of which it is certain that the provider holds no batch.';
+revoke all on function rowmill.abandon_batch(bigint, text, text) from public;
+
+-- API: worker
+create function rowmill.renew_leases(worker text, version text)
+returns integer
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = ''
+as $$
+declare
+  v_chunks integer;
+  v_batches integer;
+begin
+  insert into rowmill.workers (id, version)
+  values (renew_leases.worker, renew_leases.version)
+  on conflict (id) do update set seen_at = now();
+  delete from rowmill.workers as w where w.seen_at < now() - interval '1 day';
+
+  update rowmill.chunks as c
+  set lease_until = now() + s.lease
+  from rowmill.settings as s
+  where c.state = 'accepted' and c.owner = renew_leases.worker and c.lease_until > now();
+  get diagnostics v_chunks = row_count;
+
+  update rowmill.batch_processing_details as b
+  set lease_until = now() + s.lease
+  from rowmill.settings as s
+  where b.state in ('preparing', 'ended', 'harvested') and b.owner = renew_leases.worker and b.lease_until > now();
+  get diagnostics v_batches = row_count;
+  return v_chunks + v_batches;
+end;
+$$;
+comment on function rowmill.renew_leases(text, text) is 'Says that a worker lives and renews what it holds; returns the number of leases. A lease that ran out is not renewed.';
+revoke all on function rowmill.renew_leases(text, text) from public;
