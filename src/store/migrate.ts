@@ -20,7 +20,11 @@ type Migration = { version: string; name: string; file: string };
  */
 export async function migrate(options: { url: string; directory?: string }): Promise<{ applied: string[] }> {
   const migrations = await listMigrations(options.directory ?? migrationsDirectory);
-  const sql = postgres(options.url, { max: 1, onnotice: () => {}, connection: { application_name: 'rowmill migrate' } });
+  const sql = postgres(options.url, {
+    max: 1,
+    onnotice: () => {},
+    connection: { application_name: 'rowmill migrate' },
+  });
   const applied: string[] = [];
   try {
     for (const migration of migrations) {
@@ -38,7 +42,8 @@ export async function missingMigrations(
   directory: string = migrationsDirectory,
 ): Promise<string[]> {
   const versions = (await listMigrations(directory)).map((migration) => migration.version);
-  const [table] = await sql`select to_regclass('supabase_migrations.schema_migrations') is not null as exists`;
+  const [table] =
+    await sql`select to_regclass('supabase_migrations.schema_migrations') is not null as exists`;
   if (!table?.exists) return versions;
   const rows = await sql<{ version: string }[]>`select version from supabase_migrations.schema_migrations`;
   const seen = new Set(rows.map((row) => row.version));
@@ -50,7 +55,9 @@ async function listMigrations(directory: string): Promise<Migration[]> {
   return files.map((file) => {
     const match = /^(\d+)_(.+)\.sql$/.exec(file);
     if (!match) {
-      throw new RowmillError('migration_name', `expected <timestamp>_<name>.sql, came ${file}; rename it`, { fields: { file } });
+      throw new RowmillError('migration_name', `expected <timestamp>_<name>.sql, came ${file}; rename it`, {
+        fields: { file },
+      });
     }
     return { version: match[1]!, name: match[2]!, file: path.join(directory, file) };
   });
@@ -69,16 +76,21 @@ async function applyOnce(sql: postgres.Sql, migration: Migration): Promise<boole
         statements text[],
         name text
       )`;
-    const [seen] = await tx`select from supabase_migrations.schema_migrations where version = ${migration.version}`;
+    const [seen] =
+      await tx`select from supabase_migrations.schema_migrations where version = ${migration.version}`;
     if (seen) return false;
     try {
       await tx.unsafe(text);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      throw new RowmillError('migration_failed', `migration ${path.basename(migration.file)} failed: ${message}`, {
-        fields: { version: migration.version },
-        cause: error,
-      });
+      throw new RowmillError(
+        'migration_failed',
+        `migration ${path.basename(migration.file)} failed: ${message}`,
+        {
+          fields: { version: migration.version },
+          cause: error,
+        },
+      );
     }
     await tx`
       insert into supabase_migrations.schema_migrations (version, statements, name)

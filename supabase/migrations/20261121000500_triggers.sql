@@ -20,21 +20,44 @@ begin
 
   return format(
     $sql$with queued as (
-      insert into rowmill.pending_keys (pipeline_id, keys, row_count)
-      select %1$s, jsonb_agg(k.key), count(*)
-      from (select %2$s as key, (row_number() over () - 1) / 1000 as slice from %3$s as s) as k
-      group by k.slice
-      order by k.slice
-      returning id, row_count
-    )
-    select max(queued.id), sum(queued.row_count) from queued$sql$,
+          insert into rowmill.pending_keys (pipeline_id, keys, row_count)
+          select %1$s, jsonb_agg(k.key), count(*)
+          from (select %2$s as key, (row_number() over () - 1) / 1000 as slice from %3$s as s) as k
+          group by k.slice
+          order by k.slice
+          returning id, row_count
+        )
+        select max(queued.id), sum(queued.row_count) from queued$sql$,
     enqueue_sql.pipeline_id, v_key, enqueue_sql.rows_name
   );
 end;
 $$;
 comment on function rowmill.enqueue_sql(bigint, text) is
-  'The statement that notes the keys of a transition table, or of any rows given as "rows_name"; it returns the last entry''s id and the number of rows.';
+  'The statement that notes the keys of a transition table, or of any rows given as "rows_name", in slices of 1,000; it returns the last entry''s id and the number of rows.';
 revoke all on function rowmill.enqueue_sql(bigint, text) from public;
+
+-- API: internal
+create function rowmill.keys_sql(pipeline_id bigint)
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+  select case
+    -- Numbers and uuids need no escaping: a third of the time that building JSON value by value takes.
+    when count(*) = 1 and bool_and(a.atttypid in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype))
+      then format($sql$('[[' || string_agg(s.%I::text, '],[') || ']]')::jsonb$sql$, min(a.attname))
+    when count(*) = 1 and bool_and(a.atttypid = 'uuid'::regtype)
+      then format($sql$('[["' || string_agg(s.%I::text, '"],["') || '"]]')::jsonb$sql$, min(a.attname))
+    else format('jsonb_agg(jsonb_build_array(%s))', string_agg(format('s.%I', a.attname), ', ' order by k.place))
+  end
+  from rowmill.pipelines as p
+  cross join lateral unnest(p.key_columns) with ordinality as k(attnum, place)
+  join pg_attribute as a on a.attrelid = p.source and a.attnum = k.attnum
+  where p.id = keys_sql.pipeline_id;
+$$;
+comment on function rowmill.keys_sql(bigint) is 'The aggregate that makes one entry''s keys of the rows s.';
+revoke all on function rowmill.keys_sql(bigint) from public;
 
 -- API: internal
 create function rowmill.note_trigger_error(pipeline_id bigint, sqlstate text, message text, keys_lost boolean)
@@ -111,7 +134,14 @@ begin
       v_rows bigint;
     begin
       begin
-        %2$s into v_id, v_rows;
+        select count(*) into v_rows from new_rows;
+        if v_rows between 1 and 1000 then
+          insert into rowmill.pending_keys (pipeline_id, keys, row_count)
+          select %1$s, %6$s, v_rows from new_rows as s
+          returning id into v_id;
+        else
+          %2$s into v_id, v_rows;
+        end if;
       exception when others then
         begin
           -- A column was renamed since this text was written: make it anew, this once.
@@ -131,7 +161,8 @@ begin
     rowmill.enqueue_sql(v_pipeline.id, 'new_rows'),
     v_try_rows,
     v_try_rows, -- v_rows is smaller here, so this divides by at least 1 and yields at least 1
-    v_settings
+    v_settings,
+    rowmill.keys_sql(v_pipeline.id)
   );
 
   execute format(

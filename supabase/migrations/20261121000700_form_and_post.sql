@@ -31,7 +31,7 @@ revoke all on function rowmill.hmac_sha256(bytea, bytea) from public;
 create function rowmill.read_chunk(
   chunk_id bigint,
   from_n integer default 0, -- first place in the chunk
-  places integer default 1000 -- how many places to look at
+  place_count integer default 1000 -- how many places to look at
 )
 returns table (n integer, hash text, input jsonb)
 language plpgsql
@@ -67,7 +67,7 @@ begin
     $sql$,
     v_parts.input, v_parts.relation, v_parts.key_match, v_parts.selected, v_parts.missing
   )
-  using v_chunk.keys, read_chunk.from_n, least(read_chunk.from_n + read_chunk.places, v_chunk.row_count) - 1, v_chunk.only_missing;
+  using v_chunk.keys, read_chunk.from_n, least(read_chunk.from_n + read_chunk.place_count, v_chunk.row_count) - 1, v_chunk.only_missing;
 end;
 $$;
 comment on function rowmill.read_chunk(bigint, integer, integer) is
@@ -89,7 +89,10 @@ comment on function rowmill.can_post() is 'Whether an endpoint is set and pg_net
 revoke all on function rowmill.can_post() from public;
 
 -- API: internal
-create function rowmill.post_chunk(chunk_id bigint)
+create function rowmill.post_chunk(
+  chunk_id bigint,
+  with_rows boolean default true -- false: the worker reads them
+)
 returns boolean
 language plpgsql
 security definer -- called from triggers of whoever inserts
@@ -99,7 +102,7 @@ declare
   v_settings rowmill.settings;
   v_chunk rowmill.chunks;
   v_pipeline text;
-  v_with_rows boolean := false;
+  v_fits boolean := false;
   v_body jsonb;
   v_message_id text := 'chunk_' || chunk_id;
   v_timestamp text := floor(extract(epoch from clock_timestamp()))::bigint::text;
@@ -116,12 +119,12 @@ begin
   select p.name into strict v_pipeline from rowmill.pipelines as p where p.id = v_chunk.pipeline_id;
 
   -- A few rows tell whether all of them make a body that the worker would turn away.
-  if v_settings.post_rows then
-    select v_settings.post_max_bytes > v_chunk.row_count * coalesce(avg(octet_length(r.input::text) + 64), 0) into strict v_with_rows
+  if v_settings.post_rows and post_chunk.with_rows then
+    select v_settings.post_max_bytes > v_chunk.row_count * coalesce(avg(octet_length(r.input::text) + 64), 0) into strict v_fits
     from rowmill.read_chunk(v_chunk.id, 0, 20) as r;
   end if;
   v_body := jsonb_build_object('chunk_id', v_chunk.id, 'pipeline', v_pipeline);
-  if v_with_rows then
+  if v_fits then
     select v_body || jsonb_build_object('rows', coalesce(jsonb_agg(jsonb_build_object('n', r.n, 'hash', r.hash, 'input', r.input)), '[]'))
     into strict v_body
     from rowmill.read_chunk(v_chunk.id, 0, v_chunk.row_count) as r;
@@ -154,9 +157,9 @@ begin
   return true;
 end;
 $$;
-comment on function rowmill.post_chunk(bigint) is
+comment on function rowmill.post_chunk(bigint, boolean) is
   'Hands a waiting chunk to pg_net, signed as Standard Webhooks has it; false where nothing can be posted. pg_net sends after the commit and may lose it: the tick posts again, a worker fetches.';
-revoke all on function rowmill.post_chunk(bigint) from public;
+revoke all on function rowmill.post_chunk(bigint, boolean) from public;
 
 -- API: internal
 create function rowmill.form_chunk(
@@ -262,7 +265,9 @@ begin
   v_chunk_id := rowmill.form_chunk(form_chunk_on_insert.pipeline_id, false, own_only => now() <> statement_timestamp());
   if v_chunk_id is not null then
     begin
-      perform rowmill.post_chunk(v_chunk_id);
+      -- Its number alone: putting the rows into pg_net's queue would cost the user's statement several times
+      -- what the insert itself does.
+      perform rowmill.post_chunk(v_chunk_id, with_rows => false);
     exception when others then
       -- The chunk stands; the tick posts it, or a worker fetches it.
       perform rowmill.note_trigger_error(form_chunk_on_insert.pipeline_id, sqlstate, sqlerrm, false);

@@ -2,28 +2,38 @@
 -- by the owner; a step that finds neither changes nothing and says so. Workers need not stop.
 
 -- API: worker
-create function rowmill.claim_chunk(chunk_id bigint, pipeline text, worker text)
+create function rowmill.claim_chunk(
+  chunk_id bigint,
+  pipeline text,
+  worker text,
+  last_n integer default null -- the highest place among the rows that came along
+)
 returns table (status text, row_count integer, pipeline_id bigint)
 language plpgsql
 security definer -- the worker has no rights on the tables
 set search_path = ''
 as $$
 declare
-  v_pipeline_id bigint;
+  v_pipeline rowmill.pipelines;
   v_chunk rowmill.chunks;
 begin
-  select p.id into v_pipeline_id
+  select p.* into v_pipeline
   from rowmill.pipelines as p
   where p.name = claim_chunk.pipeline and p.state <> 'dropped';
   if not found then
     return query select 'unknown_pipeline', null::integer, null::bigint;
     return;
   end if;
+  if v_pipeline.state = 'paused' then
+    return query select 'paused', null::integer, v_pipeline.id;
+    return;
+  end if;
 
   update rowmill.chunks as c
   set state = 'accepted', owner = claim_chunk.worker, lease_until = now() + s.lease
   from rowmill.settings as s
-  where c.id = claim_chunk.chunk_id and c.pipeline_id = v_pipeline_id and c.state = 'waiting'
+  where c.id = claim_chunk.chunk_id and c.pipeline_id = v_pipeline.id and c.state = 'waiting'
+  and coalesce(claim_chunk.last_n, -1) < c.row_count
   returning c.* into v_chunk;
   if found then
     return query select 'accepted', v_chunk.row_count, v_chunk.pipeline_id;
@@ -32,13 +42,17 @@ begin
 
   select c.* into v_chunk from rowmill.chunks as c where c.id = claim_chunk.chunk_id;
   return query select
-    case when v_chunk.id is null or v_chunk.pipeline_id <> v_pipeline_id then 'unknown_chunk' else 'known' end,
+    case
+      when v_chunk.id is null or v_chunk.pipeline_id <> v_pipeline.id then 'unknown_chunk'
+      when claim_chunk.last_n >= v_chunk.row_count then 'foreign_rows'
+      else 'known'
+    end,
     v_chunk.row_count, v_chunk.pipeline_id;
 end;
 $$;
-comment on function rowmill.claim_chunk(bigint, text, text) is
-  'Takes a waiting chunk under a lease: "accepted"; "known" where somebody has or had it, which repeats harmlessly; "unknown_chunk"; "unknown_pipeline".';
-revoke all on function rowmill.claim_chunk(bigint, text, text) from public;
+comment on function rowmill.claim_chunk(bigint, text, text, integer) is
+  'Takes a waiting chunk under a lease: "accepted"; "known" where somebody has or had it, which repeats harmlessly. Else nothing changes: "paused", "unknown_pipeline", "unknown_chunk", "foreign_rows" (a place beyond the chunk).';
+revoke all on function rowmill.claim_chunk(bigint, text, text, integer) from public;
 
 -- API: worker
 create function rowmill.claim_waiting_chunks(worker text, max_chunks integer)
@@ -79,7 +93,8 @@ set search_path = ''
 as $$
 begin
   update rowmill.chunks as c
-  set state = 'waiting', owner = null, lease_until = null
+  -- fetched again after settings.fetch_after: what failed just now would fail again at once
+  set state = 'waiting', owner = null, lease_until = null, posted_at = now()
   where c.id = release_chunk.chunk_id and c.state = 'accepted' and c.owner = release_chunk.worker;
   if found then
     delete from rowmill.chunk_rows as r where r.chunk_id = release_chunk.chunk_id;
@@ -354,7 +369,8 @@ begin
   using rowmill.chunks as c
   where c.batch_id = abandon_batch.batch_id and c.state = 'batched' and r.chunk_id = c.id;
   update rowmill.chunks as c
-  set state = 'waiting', batch_id = null, posted_at = null
+  -- looked at again after settings.fetch_after: whatever the provider had against it may be over then
+  set state = 'waiting', batch_id = null, posted_at = now()
   where c.batch_id = abandon_batch.batch_id and c.state = 'batched';
   return true;
 end;

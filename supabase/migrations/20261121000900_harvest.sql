@@ -124,7 +124,7 @@ revoke all on function rowmill.claim_ended_batches(text, integer) from public;
 create function rowmill.settle_failures(
   pipeline_id bigint,
   batch_id bigint,
-  failures jsonb -- [{"c": chunk, "n", "h": hash, "class", "code", "message", "retried", "counted"}]
+  failures jsonb -- [{"c": chunk, "n", "h": hash, "class", "code", "message", "retried", "counted", "delay_seconds"}]; delay_seconds may be missing
 )
 returns integer
 language plpgsql
@@ -140,9 +140,9 @@ begin
   with taken as (
     delete from rowmill.chunk_rows as t
     using jsonb_to_recordset(settle_failures.failures)
-      as f(c bigint, n integer, h text, class text, code text, message text, retried boolean, counted boolean)
+      as f(c bigint, n integer, h text, class text, code text, message text, retried boolean, counted boolean, delay_seconds integer)
     where t.chunk_id = f.c and t.n = f.n and t.hash = f.h and t.pipeline_id = settle_failures.pipeline_id
-    returning t.key, t.hash, f.class, f.code, left(f.message, 2000) as message, f.retried, f.counted
+    returning t.key, t.hash, f.class, f.code, left(f.message, 2000) as message, f.retried, f.counted, f.delay_seconds
   ), noted as (
     insert into rowmill.failures as f (pipeline_id, key, hash, error_class, code, message, attempts, is_final, batch_id)
     select
@@ -165,14 +165,21 @@ begin
     insert into rowmill.pending_keys (pipeline_id, keys, row_count, queued_at)
     select
       settle_failures.pipeline_id, jsonb_agg(q.key), count(*),
-      -- a quarter of a minute, doubled for each attempt, an hour at most; at once where it was no attempt
-      now() + case when q.attempts = 0 then '0'::interval else least(interval '15 seconds' * power(2, q.attempts - 1), interval '1 hour') end
+      now() + q.delay
     from (
-      select n.key, n.attempts, (row_number() over (partition by n.attempts) - 1) / 1000 as slice
-      from noted as n
-      where not n.is_final
+      select d.key, d.delay, (row_number() over (partition by d.delay) - 1) / 1000 as slice
+      from (
+        select n.key, coalesce(
+          t.delay_seconds * interval '1 second',
+          -- a quarter of a minute, doubled for each attempt, an hour at most; at once where it was no attempt
+          case when t.counted then least(interval '15 seconds' * power(2, n.attempts - 1), interval '1 hour') else '0'::interval end
+        ) as delay
+        from noted as n
+        join taken as t on t.key = n.key
+        where not n.is_final
+      ) as d
     ) as q
-    group by q.attempts, q.slice
+    group by q.delay, q.slice
   )
   select count(*) into strict v_settled from taken;
   return v_settled;
@@ -392,7 +399,9 @@ comment on function rowmill.apply_results(bigint, text, text, bigint, bigint, js
 revoke all on function rowmill.apply_results(bigint, text, text, bigint, bigint, jsonb, jsonb, integer, integer, bigint, bigint, bigint) from public;
 
 -- API: internal
-create function rowmill.settle_rest(batch_id bigint, error_class text, code text, message text, retried boolean, counted boolean)
+create function rowmill.settle_rest(
+  batch_id bigint, error_class text, code text, message text, retried boolean, counted boolean, delay_seconds integer
+)
 returns integer
 language plpgsql
 set search_path = ''
@@ -404,7 +413,7 @@ begin
   select jsonb_agg(jsonb_build_object(
     'c', r.chunk_id, 'n', r.n, 'h', r.hash,
     'class', settle_rest.error_class, 'code', settle_rest.code, 'message', settle_rest.message,
-    'retried', settle_rest.retried, 'counted', settle_rest.counted
+    'retried', settle_rest.retried, 'counted', settle_rest.counted, 'delay_seconds', settle_rest.delay_seconds
   ))
   into v_rest
   from rowmill.chunks as c
@@ -421,8 +430,8 @@ begin
   return v_settled;
 end;
 $$;
-comment on function rowmill.settle_rest(bigint, text, text, text, boolean, boolean) is 'Settles every row of a batch that has no outcome yet, and ends its chunks; returns how many rows.';
-revoke all on function rowmill.settle_rest(bigint, text, text, text, boolean, boolean) from public;
+comment on function rowmill.settle_rest(bigint, text, text, text, boolean, boolean, integer) is 'Settles every row of a batch that has no outcome yet, and ends its chunks; returns how many rows.';
+revoke all on function rowmill.settle_rest(bigint, text, text, text, boolean, boolean, integer) from public;
 
 -- API: worker
 create function rowmill.finish_harvest(
@@ -433,7 +442,8 @@ create function rowmill.finish_harvest(
   code text,
   message text,
   retried boolean,
-  counted boolean
+  counted boolean,
+  delay_seconds integer default null
 )
 returns integer
 language plpgsql
@@ -450,16 +460,16 @@ begin
     return null;
   end if;
   v_rest := rowmill.settle_rest(finish_harvest.batch_id, finish_harvest.error_class, finish_harvest.code, finish_harvest.message,
-    finish_harvest.retried, finish_harvest.counted);
+    finish_harvest.retried, finish_harvest.counted, finish_harvest.delay_seconds);
   update rowmill.batch_processing_details as b
   set state = 'harvested', rows_failed = b.rows_failed + v_rest
   where b.id = finish_harvest.batch_id;
   return v_rest;
 end;
 $$;
-comment on function rowmill.finish_harvest(bigint, text, text, text, text, boolean, boolean) is
+comment on function rowmill.finish_harvest(bigint, text, text, text, text, boolean, boolean, integer) is
   'ended -> harvested: both files are applied to their ends; returns how many rows they did not mention. null: not this worker''s.';
-revoke all on function rowmill.finish_harvest(bigint, text, text, text, text, boolean, boolean) from public;
+revoke all on function rowmill.finish_harvest(bigint, text, text, text, text, boolean, boolean, integer) from public;
 
 -- API: worker
 create function rowmill.finish_batch(batch_id bigint, worker text)
@@ -480,7 +490,8 @@ revoke all on function rowmill.finish_batch(bigint, text) from public;
 
 -- API: worker
 create function rowmill.reject_batch(
-  batch_id bigint, worker text, error_class text, code text, message text, retried boolean, counted boolean
+  batch_id bigint, worker text, error_class text, code text, message text, retried boolean, counted boolean,
+  delay_seconds integer default null
 )
 returns integer
 language plpgsql
@@ -497,14 +508,14 @@ begin
     return null;
   end if;
   v_rows := rowmill.settle_rest(reject_batch.batch_id, reject_batch.error_class, reject_batch.code, reject_batch.message,
-    reject_batch.retried, reject_batch.counted);
+    reject_batch.retried, reject_batch.counted, reject_batch.delay_seconds);
   update rowmill.batch_processing_details as b set rows_failed = v_rows where b.id = reject_batch.batch_id;
   return v_rows;
 end;
 $$;
-comment on function rowmill.reject_batch(bigint, text, text, text, text, boolean, boolean) is
+comment on function rowmill.reject_batch(bigint, text, text, text, text, boolean, boolean, integer) is
   'preparing -> rejected: the provider refused the batch for good; each of its rows fails so. null: not this worker''s.';
-revoke all on function rowmill.reject_batch(bigint, text, text, text, text, boolean, boolean) from public;
+revoke all on function rowmill.reject_batch(bigint, text, text, text, text, boolean, boolean, integer) from public;
 
 -- API: worker
 create function rowmill.refuse_rows(chunk_id bigint, worker text, failures jsonb)

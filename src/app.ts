@@ -1,0 +1,47 @@
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import type { Deps } from './deps.ts';
+import { chunksRoute } from './routes/chunks.ts';
+import { toErrorBody } from './routes/error-body.ts';
+import { healthRoutes } from './routes/health.ts';
+import { metricsRoute } from './routes/metrics.ts';
+import type { Submission } from './submission/submission.ts';
+
+export type AppOptions = {
+  deps: Deps;
+  submission: Submission;
+  ingestSecret: string | undefined;
+  version: string;
+};
+
+/** The HTTP side of a worker, ready to listen or to be injected into. */
+export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
+  const { deps, submission, ingestSecret, version } = options;
+  const app = fastify({
+    loggerInstance: deps.logger as FastifyBaseLogger,
+    // A probe every few seconds is no news.
+    logController: new LogController({ disableRequestLogging: true }),
+    forceCloseConnections: 'idle',
+  });
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  app.setNotFoundHandler((request, reply) =>
+    reply
+      .code(404)
+      .send(toErrorBody('not_found', `There is no ${request.method} ${request.url}; see /docs.`)),
+  );
+
+  await app.register(swagger, {
+    openapi: {
+      info: { title: 'Rowmill', description: 'Takes chunks of rows to a batch provider.', version },
+    },
+    transform: jsonSchemaTransform,
+  });
+  await app.register(swaggerUi, { routePrefix: '/docs' });
+  await app.register(healthRoutes, { deps });
+  await app.register(metricsRoute, { metrics: deps.metrics });
+  await app.register(chunksRoute, { deps, submission, ingestSecret });
+  return app;
+}

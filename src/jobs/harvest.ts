@@ -1,0 +1,108 @@
+import type { Deps } from '../deps.ts';
+import { errorClasses } from '../pipeline/error-classes.ts';
+import type { EndedBatch, Verdict } from '../store/store.ts';
+import { loadPipeline } from '../submission/compiled.ts';
+import { harvestFile } from './harvest-file.ts';
+import { inParallel } from './in-parallel.ts';
+import type { Counts, RunOptions } from './job.ts';
+
+const concurrency = 2;
+
+/**
+ * Reads the files of ended batches into their tables, then deletes them at the provider. A batch whose
+ * harvest fails is tried again from the position that it reached; a crash leaves it to whoever finds its
+ * lease run out. Nothing is applied twice: each slice commits with its position.
+ */
+export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> {
+  const batches = await deps.store.claimEndedBatches(options.limit);
+  let harvested = 0;
+  let failed = 0;
+  await inParallel(batches, concurrency, options.signal, async (batch) => {
+    const logger = deps.logger.child({ batch: batch.batch_id });
+    try {
+      if (batch.state === 'ended') {
+        const isFinished = await harvest({ ...deps, logger }, batch, options.signal);
+        if (!isFinished) return;
+        harvested += 1;
+      }
+      await cleanUp(deps, batch, options.signal);
+    } catch (error) {
+      failed += 1;
+      const message = error instanceof Error ? error.message : String(error);
+      logger.error({ err: error }, 'the harvest broke off; it is taken up again where it was');
+      await deps.store.letGoOfBatch(batch.batch_id, message);
+      if (batch.state === 'ended') await deps.store.notePipelineProblem(batch.pipeline_id, message);
+    }
+  });
+  return {
+    claimed: batches.length,
+    harvested,
+    failed,
+    more: batches.length === options.limit && failed === 0 ? 1 : 0,
+  };
+}
+
+async function harvest(deps: Deps, batch: EndedBatch, signal: AbortSignal): Promise<boolean> {
+  const pipeline = await loadPipeline(deps, batch.pipeline_id);
+  if (pipeline) {
+    const files = [
+      { file: 'output' as const, id: batch.output_file_id, position: batch.output_position },
+      { file: 'error' as const, id: batch.error_file_id, position: batch.error_position },
+    ];
+    for (const { file, id, position } of files) {
+      if (id === null) continue;
+      const isOurs = await harvestFile(
+        deps,
+        pipeline,
+        { batchId: batch.batch_id, file, id, position },
+        signal,
+      );
+      if (!isOurs) {
+        deps.logger.warn('another worker took the batch over');
+        return false;
+      }
+    }
+  }
+  const missing = await deps.store.finishHarvest(batch.batch_id, verdictOnTheRest(batch));
+  if (missing === null) return false;
+  if (missing > 0) deps.metrics.rows.inc({ outcome: 'failed' }, missing);
+  await deps.store.notePipelineProblem(batch.pipeline_id, null);
+  deps.logger.info({ status: batch.provider_status, missing }, 'batch harvested');
+  return true;
+}
+
+/** What a row is that neither file mentions follows from how its batch ended. */
+export function verdictOnTheRest(batch: Pick<EndedBatch, 'provider_status' | 'provider_errors'>): Verdict {
+  const verdict = (name: keyof typeof errorClasses, code: string | null, message: string): Verdict => {
+    const { retried, counted } = errorClasses[name];
+    return { class: name, code, message, retried, counted };
+  };
+  switch (batch.provider_status) {
+    case 'expired':
+      return verdict('batch_expired', null, 'The batch ran out of time before this request.');
+    case 'cancelled':
+      return verdict('batch_cancelled', null, 'The batch was cancelled before this request.');
+    case 'failed': {
+      const [error] = batch.provider_errors ?? [];
+      const rejected = verdict(
+        'batch_rejected',
+        error?.code ?? null,
+        `The provider refused the batch: ${error?.message ?? 'it gave no reason'}`,
+      );
+      // No fault of the rows: the provider's queue is full. It has room again once other batches end.
+      if (error?.code === 'token_limit_exceeded') return { ...rejected, counted: false, delay_seconds: 60 };
+      return rejected;
+    }
+    default:
+      return verdict('missing', null, 'Neither the output nor the error file has a line for this row.');
+  }
+}
+
+async function cleanUp(deps: Deps, batch: EndedBatch, signal: AbortSignal): Promise<void> {
+  if (!batch.keep_files) {
+    for (const id of [batch.input_file_id, batch.output_file_id, batch.error_file_id]) {
+      if (id !== null) await deps.provider.deleteFile(id, signal);
+    }
+  }
+  await deps.store.finishBatch(batch.batch_id);
+}

@@ -1,0 +1,48 @@
+import type { Config } from '../config.ts';
+import type { Deps } from '../deps.ts';
+import type { Submission } from '../submission/submission.ts';
+import * as harvest from './harvest.ts';
+import * as poll from './poll.ts';
+import { type Schedule, startSchedule } from './schedule.ts';
+import * as submit from './submit.ts';
+import * as tick from './tick.ts';
+
+/** The schedule: which job runs when, how much it takes at a time, and whom it wakes. */
+export function startJobs(
+  deps: Deps & { submission: Submission; version: string },
+  config: Pick<Config, 'ROWMILL_TICK_CRON' | 'ROWMILL_POLL_CRON'>,
+  signal: AbortSignal,
+): Schedule {
+  return startSchedule(
+    [
+      {
+        name: 'tick',
+        cron: config.ROWMILL_TICK_CRON,
+        limit: 20,
+        run: (options) => tick.runOnce(deps, options),
+        wakes: (counts) => ((counts.formed ?? 0) > 0 ? ['submit'] : []),
+      },
+      {
+        name: 'submit',
+        cron: config.ROWMILL_TICK_CRON,
+        limit: 8,
+        run: (options) => submit.runOnce(deps, options),
+        wakes: (counts) => ((counts.recovered ?? 0) > 0 ? ['poll'] : []),
+      },
+      {
+        name: 'poll',
+        cron: config.ROWMILL_POLL_CRON,
+        limit: 100,
+        run: (options) => poll.runOnce(deps, options),
+        wakes: (counts) => ((counts.ended ?? 0) > 0 ? ['harvest'] : []),
+      },
+      {
+        name: 'harvest',
+        cron: config.ROWMILL_POLL_CRON,
+        limit: 4,
+        run: (options) => harvest.runOnce(deps, options),
+      },
+    ],
+    { logger: deps.logger, metrics: deps.metrics, signal },
+  );
+}

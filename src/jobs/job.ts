@@ -1,0 +1,16 @@
+export type RunOptions = {
+  now: Date;
+  /** How many chunks or batches one run takes at the most. */
+  limit: number;
+  /** Aborted when the service stops: finish what is in hand and take nothing new. */
+  signal: AbortSignal;
+};
+
+/** `more`: the limit was reached, so another run would find work at once. */
+export type Counts = Record<string, number> & { more: number };
+
+export type Job<Context> = {
+  name: string;
+  limit: number;
+  runOnce: (context: Context, options: RunOptions) => Promise<Counts>;
+};

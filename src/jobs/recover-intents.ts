@@ -1,0 +1,48 @@
+import type { Deps } from '../deps.ts';
+import type { ProviderBatch } from '../provider/provider.ts';
+import type { RunOptions } from './job.ts';
+
+/**
+ * Intents without a batch id whose lease ran out: a worker died, or a create had no answer. Each is looked up
+ * by its key in the provider's whole list. Found, it is adopted; not found and old enough for the list to
+ * know it, its chunks wait again. Until then it is looked up once more later. Returns how many were settled.
+ */
+export async function recoverIntents(deps: Deps, options: RunOptions): Promise<number> {
+  const intents = await deps.store.claimStaleIntents(options.limit);
+  if (intents.length === 0) return 0;
+
+  const wanted = new Set(intents.map((intent) => intent.key));
+  const found = new Map<string, ProviderBatch>();
+  try {
+    for await (const batch of deps.provider.listBatches(options.signal)) {
+      const key = batch.metadata.rowmill_key;
+      if (key === undefined || !wanted.delete(key)) continue;
+      found.set(key, batch);
+      if (wanted.size === 0) break;
+    }
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    deps.logger.warn({ err: error, intents: intents.length }, 'the provider could not list its batches');
+    for (const intent of intents) await deps.store.letGoOfBatch(intent.batch_id, message);
+    return 0;
+  }
+
+  let settled = 0;
+  for (const intent of intents) {
+    const logger = deps.logger.child({ batch: intent.batch_id });
+    const batch = found.get(intent.key);
+    if (batch) {
+      await deps.store.startBatch(intent.batch_id, batch.id, batch.status);
+      logger.info({ provider_batch: batch.id }, 'batch adopted');
+      settled += 1;
+    } else if (intent.is_old) {
+      await deps.store.abandonBatch(intent.batch_id, 'the provider holds no batch of this key');
+      logger.info('the provider holds no such batch; its chunks wait again');
+      settled += 1;
+      if (intent.input_file_id !== null) await deps.provider.deleteFile(intent.input_file_id, options.signal);
+    } else {
+      await deps.store.letGoOfBatch(intent.batch_id, 'looked up at the provider, not found yet');
+    }
+  }
+  return settled;
+}

@@ -1,0 +1,12 @@
+import type { Deps } from '../deps.ts';
+import type { Counts, RunOptions } from './job.ts';
+
+/**
+ * Renews this worker's leases and takes every pipeline forward in SQL. Runs twice harmlessly; a crash undoes
+ * the tick and nothing else.
+ */
+export async function runOnce(deps: Deps & { version: string }, options: RunOptions): Promise<Counts> {
+  const leases = await deps.store.renewLeases(deps.version);
+  const { queued, formed, posted, released, more } = await deps.store.tick(options.limit);
+  return { leases, queued, formed, posted, released, more: more ? 1 : 0 };
+}

@@ -1,0 +1,60 @@
+/**
+ * What Rowmill needs of a batch provider. One file for each provider implements it; nothing outside this
+ * folder knows an SDK.
+ *
+ * Every call may reject with a `ProviderError`; nothing here retries `createBatch`, since a create that
+ * timed out may have been executed (see docs/decisions.md).
+ */
+export type BatchStatus =
+  | 'validating'
+  | 'failed'
+  | 'in_progress'
+  | 'finalizing'
+  | 'completed'
+  | 'expired'
+  | 'cancelling'
+  | 'cancelled';
+
+export type BatchError = { code: string | null; message: string; line: number | null };
+
+export type TokenUsage = { inputTokens: number; cachedTokens: number; outputTokens: number };
+
+export type ProviderBatch = {
+  id: string;
+  /** The provider's word for it, kept as it came: unknown words are not an error. */
+  status: BatchStatus | (string & {});
+  inputFileId: string;
+  outputFileId: string | null;
+  errorFileId: string | null;
+  model: string | null;
+  errors: BatchError[];
+  counts: { total: number; completed: number; failed: number };
+  usage: TokenUsage | null;
+  metadata: Record<string, string>;
+  createdAt: Date;
+};
+
+export type CreateBatchInput = {
+  inputFileId: string;
+  endpoint: string;
+  /** At most 16 pairs; keys up to 64, values up to 512 characters. */
+  metadata: Record<string, string>;
+};
+
+export type Provider = {
+  readonly name: string;
+  /** Uploads a JSONL file from memory and returns its id. */
+  uploadFile(filename: string, parts: Uint8Array[], signal?: AbortSignal): Promise<string>;
+  createBatch(input: CreateBatchInput, signal?: AbortSignal): Promise<ProviderBatch>;
+  retrieveBatch(id: string, signal?: AbortSignal): Promise<ProviderBatch>;
+  cancelBatch(id: string, signal?: AbortSignal): Promise<ProviderBatch>;
+  /** Newest first, page after page, until the caller stops. */
+  listBatches(signal?: AbortSignal): AsyncIterable<ProviderBatch>;
+  /** The file's bytes as they arrive, and how many the provider says there are (null: it does not say). */
+  downloadFile(
+    id: string,
+    signal?: AbortSignal,
+  ): Promise<{ bytes: number | null; chunks: AsyncIterable<Uint8Array> }>;
+  /** Resolves as well where the file is gone already. */
+  deleteFile(id: string, signal?: AbortSignal): Promise<void>;
+};

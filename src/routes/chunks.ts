@@ -1,0 +1,184 @@
+import type { FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { Webhook, WebhookVerificationError } from 'standardwebhooks';
+import { z } from 'zod';
+import type { Deps } from '../deps.ts';
+import type { ClaimStatus } from '../store/store.ts';
+import type { Submission } from '../submission/submission.ts';
+import { errorBody, toErrorBody } from './error-body.ts';
+import { HttpError } from './http-error.ts';
+
+const maxBodyBytes = 16_000_000;
+const retryAfterSeconds = 15;
+
+const row = z.strictObject({
+  n: z.int().min(0).describe("The row's place in its chunk."),
+  hash: z
+    .string()
+    .regex(/^[0-9a-f]{16}$/)
+    .describe('Of the input: an answer is written only over the input that it was computed from.'),
+  input: z.record(z.string(), z.string().nullable()).describe('Each column that the prompt names, as text.'),
+});
+const chunk = z.strictObject({
+  chunk_id: z.int().positive(),
+  pipeline: z.string().min(1),
+  rows: z.array(row).max(50_000).optional().describe('Missing: the worker reads the rows itself.'),
+});
+const answer = z.object({ chunk_id: z.number(), status: z.enum(['accepted', 'known', 'waiting']) });
+
+type Options = { deps: Deps; submission: Submission; ingestSecret: string | undefined };
+
+/** `POST /v1/chunks`: what pg_net delivers, signed as Standard Webhooks has it. */
+export async function chunksRoute(app: FastifyInstance, options: Options): Promise<void> {
+  const { deps, submission } = options;
+  const webhook = options.ingestSecret === undefined ? null : new Webhook(options.ingestSecret);
+
+  // The signature covers the bytes as they came, so it is checked before anything reads them.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer', bodyLimit: maxBodyBytes },
+    async (request: { headers: Record<string, unknown> }, body: Buffer) => {
+      if (webhook === null) {
+        throw new HttpError(
+          401,
+          'no_secret',
+          'The worker has no ROWMILL_INGEST_SECRET, so it takes no posts.',
+        );
+      }
+      return verify(webhook, request.headers as Record<string, string>, body);
+    },
+  );
+
+  app.withTypeProvider<ZodTypeProvider>().post(
+    '/v1/chunks',
+    {
+      schema: {
+        summary: 'Take a chunk of rows',
+        description:
+          'Signed as Standard Webhooks has it: webhook-id, webhook-timestamp and webhook-signature over "id.timestamp.body". Repeating it is harmless.',
+        body: chunk,
+        response: {
+          200: answer,
+          202: answer,
+          401: errorBody,
+          413: errorBody,
+          422: errorBody,
+          503: errorBody,
+        },
+      },
+      onRequest: async (request, reply) => {
+        // Before the body is read: a worker that is full must not fill up further.
+        if (submission.hasRoom(Number(request.headers['content-length'] ?? 0))) return;
+        reply.header('retry-after', retryAfterSeconds);
+        throw new HttpError(
+          503,
+          'busy',
+          `Too much is in memory; the chunk stays queued. Try again in ${retryAfterSeconds} s.`,
+        );
+      },
+    },
+    async (request, reply) => {
+      const { chunk_id: chunkId, pipeline, rows } = request.body;
+      const lastN = checkPlaces(rows);
+      const claim = await deps.store.claimChunk(chunkId, pipeline, lastN);
+      refuse(claim.status, chunkId, pipeline, lastN);
+      if (claim.status === 'paused')
+        return reply.code(200).send({ chunk_id: chunkId, status: 'waiting' as const });
+      if (claim.status === 'known')
+        return reply.code(200).send({ chunk_id: chunkId, status: 'known' as const });
+
+      deps.metrics.chunks.inc({ came: 'posted' });
+      // Answered before the provider hears of it: pg_net waits for every request of its round.
+      void submission.submit(
+        { chunkId, pipelineId: claim.pipeline_id!, rowCount: claim.row_count!, rows: rows ?? null },
+        Number(request.headers['content-length'] ?? 0),
+      );
+      return reply.code(202).send({ chunk_id: chunkId, status: 'accepted' as const });
+    },
+  );
+
+  app.setErrorHandler(
+    (
+      error: { statusCode?: number; code?: string; message: string; validation?: unknown },
+      request,
+      reply,
+    ) => {
+      if (error.validation) {
+        return reply
+          .code(422)
+          .send(toErrorBody('invalid_chunk', `The body is not a chunk: ${error.message}`));
+      }
+      if (error.statusCode === 413) {
+        return reply
+          .code(413)
+          .send(
+            toErrorBody(
+              'too_large',
+              `A body has ${maxBodyBytes} bytes at most; set settings.post_max_bytes lower.`,
+            ),
+          );
+      }
+      const status = error.statusCode ?? 500;
+      if (status < 500)
+        return reply.code(status).send(toErrorBody(error.code ?? 'bad_request', error.message));
+      if (error instanceof HttpError) return reply.code(status).send(toErrorBody(error.code, error.message));
+      request.log.error({ err: error }, 'a post failed');
+      return reply.code(500).send(toErrorBody('internal', 'The worker failed; the chunk stays queued.'));
+    },
+  );
+}
+
+function verify(webhook: Webhook, headers: Record<string, string>, body: Buffer): unknown {
+  try {
+    return webhook.verify(body, headers);
+  } catch (error) {
+    if (error instanceof WebhookVerificationError) {
+      const expected =
+        'Expected webhook-id, a webhook-timestamp within 5 minutes, and webhook-signature over "id.timestamp.body" with the secret of set_endpoint().';
+      throw new HttpError(401, 'bad_signature', `${error.message}. ${expected}`);
+    }
+    throw new HttpError(
+      422,
+      'invalid_json',
+      `The body is not JSON: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+/** The highest place, null without rows. */
+function checkPlaces(rows: { n: number }[] | undefined): number | null {
+  if (!rows || rows.length === 0) return null;
+  const seen = new Set<number>();
+  let last = 0;
+  for (const { n } of rows) {
+    if (seen.has(n)) throw new HttpError(422, 'duplicate_n', `Expected each n once; ${n} came twice.`);
+    seen.add(n);
+    last = Math.max(last, n);
+  }
+  return last;
+}
+
+function refuse(status: ClaimStatus, chunkId: number, pipeline: string, lastN: number | null): void {
+  if (status === 'unknown_pipeline') {
+    throw new HttpError(
+      422,
+      status,
+      `There is no pipeline "${pipeline}"; expected one of rowmill.pipeline_status.`,
+    );
+  }
+  if (status === 'unknown_chunk') {
+    throw new HttpError(
+      422,
+      status,
+      `Pipeline "${pipeline}" has no chunk ${chunkId}; expected one that its database formed.`,
+    );
+  }
+  if (status === 'foreign_rows') {
+    throw new HttpError(
+      422,
+      status,
+      `Chunk ${chunkId} has no row ${lastN}; expected places of this chunk alone.`,
+    );
+  }
+}

@@ -1,0 +1,43 @@
+import type { FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { Deps } from '../deps.ts';
+import { errorBody, toErrorBody } from './error-body.ts';
+
+const ok = z.object({ status: z.literal('ok'), provider: z.string() });
+
+/** `GET /healthz`: the process answers. `GET /readyz`: the database is reached and its migrations are current. */
+export async function healthRoutes(app: FastifyInstance, options: { deps: Deps }): Promise<void> {
+  const { store, provider } = options.deps;
+  const typed = app.withTypeProvider<ZodTypeProvider>();
+
+  typed.get('/healthz', { schema: { summary: 'Alive', response: { 200: ok } } }, async () => ({
+    status: 'ok' as const,
+    provider: provider.name,
+  }));
+
+  typed.get(
+    '/readyz',
+    {
+      schema: {
+        summary: 'Ready: database reached, migrations current',
+        response: { 200: ok, 503: errorBody },
+      },
+    },
+    async (_request, reply) => {
+      try {
+        const missing = await store.missingMigrations();
+        if (missing.length > 0) {
+          const message = `Expected all migrations; ${missing.length} are missing, from ${missing[0]} on. Run npm run migrate.`;
+          return reply.code(503).send(toErrorBody('migrations_missing', message));
+        }
+      } catch (error) {
+        const message = error instanceof Error ? error.message || String(error) : String(error);
+        return reply
+          .code(503)
+          .send(toErrorBody('database_unreachable', `The database is out of reach: ${message}`));
+      }
+      return reply.code(200).send({ status: 'ok' as const, provider: provider.name });
+    },
+  );
+}

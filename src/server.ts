@@ -1,0 +1,58 @@
+import pino from 'pino';
+import { readConfig } from './config.ts';
+import { RowmillError } from './errors.ts';
+import { startService } from './service.ts';
+import { migrate } from './store/migrate.ts';
+
+const usage = `usage: node src/server.ts            start a worker
+       node src/server.ts migrate    apply the migrations to DATABASE_URL and leave`;
+
+/** Environment → configuration → service → signals. The one reader of process.env. */
+async function main(): Promise<void> {
+  const [command, ...rest] = process.argv.slice(2);
+  if (rest.length > 0 || (command !== undefined && command !== 'migrate')) {
+    throw new RowmillError('usage', usage);
+  }
+  const config = readConfig(process.env);
+  const logger = pino({ level: config.LOG_LEVEL, base: null });
+
+  if (command === 'migrate') {
+    if (config.DATABASE_URL === undefined) {
+      throw new RowmillError(
+        'config_invalid',
+        'npm run migrate needs DATABASE_URL, e.g. postgres://user:password@host:5432/postgres',
+      );
+    }
+    const { applied } = await migrate({ url: config.DATABASE_URL });
+    process.stdout.write(
+      applied.length === 0
+        ? 'nothing to do: all migrations are applied\n'
+        : `applied ${applied.join(', ')}\n`,
+    );
+    return;
+  }
+
+  const service = await startService(config, logger);
+  const stop = (signal: NodeJS.Signals) => {
+    logger.info({ signal }, 'stopping: finishing what is in hand');
+    // Whatever hangs beyond this is recovered from the tables by the next worker.
+    setTimeout(() => process.exit(1), 9500).unref();
+    void service.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        logger.error({ err: error }, 'stopping failed');
+        process.exit(1);
+      },
+    );
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+}
+
+main().catch((error: unknown) => {
+  // What a person did wrong needs no stack; a bug does.
+  process.stderr.write(
+    `${error instanceof RowmillError ? error.message : error instanceof Error ? error.stack : String(error)}\n`,
+  );
+  process.exitCode = 1;
+});

@@ -1,0 +1,11 @@
+/** A way to call Rowmill's SQL functions. Every value that goes in or comes out is plain JSON. */
+export type Transport = {
+  /** Calls `rowmill.<name>` with named arguments; resolves with its rows. */
+  rows<Row>(name: string, args: Record<string, unknown>): Promise<Row[]>;
+  /** The same for a function that returns one value. */
+  value<Value>(name: string, args: Record<string, unknown>): Promise<Value>;
+  /** Versions of migrations that the database lacks. Rejects where it cannot be reached. */
+  missingMigrations(): Promise<string[]>;
+  /** Lets calls in hand finish, for `timeoutMs` at the most. */
+  close(timeoutMs: number): Promise<void>;
+};

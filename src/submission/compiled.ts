@@ -1,0 +1,33 @@
+import type { Deps } from '../deps.ts';
+import { compileOutcome, type ReadOutcome } from '../pipeline/outcome.ts';
+import type { PipelineDefinition } from '../pipeline/pipeline.ts';
+import { compileRequestLine, type WriteRequestLine } from '../pipeline/request-line.ts';
+
+export type Compiled = {
+  definition: PipelineDefinition;
+  writeLine: WriteRequestLine;
+  readOutcome: ReadOutcome;
+};
+
+const cache = new Map<string, Compiled>();
+
+/**
+ * A pipeline's definition with its prompt and schema compiled; null where the pipeline is gone. The
+ * definition is asked for every time, the compiling is kept for as long as its text is the same.
+ */
+export async function loadPipeline(deps: Pick<Deps, 'store'>, pipelineId: number): Promise<Compiled | null> {
+  const definition = await deps.store.getPipeline(pipelineId);
+  if (!definition) return null;
+  const text = JSON.stringify(definition);
+  let compiled = cache.get(text);
+  if (!compiled) {
+    compiled = {
+      definition,
+      writeLine: compileRequestLine(definition),
+      readOutcome: compileOutcome(definition),
+    };
+    if (cache.size >= 100) cache.clear();
+    cache.set(text, compiled);
+  }
+  return compiled;
+}

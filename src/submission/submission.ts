@@ -1,0 +1,81 @@
+import type { Deps } from '../deps.ts';
+import { type AcceptedChunk, type SubmitResult, submitChunk } from './submit-chunk.ts';
+
+export type Submission = ReturnType<typeof createSubmission>;
+
+export type SubmissionLimits = {
+  /** Chunks on their way at once. */
+  concurrency: number;
+  /** Bytes of posted bodies in memory, beyond which a post is turned away. */
+  maxBytes: number;
+};
+
+const defaultLimits: SubmissionLimits = { concurrency: 3, maxBytes: 48_000_000 };
+
+/**
+ * Takes accepted chunks to the provider in the background, a few at a time. Routes hand in what was posted,
+ * the submit job what it fetched. It holds nothing that matters: what is lost with the process waits in its
+ * table for a lease to run out.
+ */
+export function createSubmission(
+  deps: Deps,
+  signal: AbortSignal,
+  onSubmitted: () => void,
+  limits: SubmissionLimits = defaultLimits,
+) {
+  let bytesInHand = 0;
+  let running = 0;
+  const queue: (() => void)[] = [];
+  const inHand = new Set<Promise<unknown>>();
+
+  async function withTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (running >= limits.concurrency) await new Promise<void>((resolve) => queue.push(resolve));
+    else running += 1;
+    try {
+      return await work();
+    } finally {
+      const next = queue.shift();
+      if (next) next();
+      else running -= 1;
+    }
+  }
+
+  async function submit(chunk: AcceptedChunk, bytes: number): Promise<SubmitResult | 'failed'> {
+    bytesInHand += bytes;
+    deps.metrics.bytesInHand.set(bytesInHand);
+    try {
+      const result = await withTurn(() => submitChunk(deps, chunk, signal));
+      deps.metrics.batches.inc({ result });
+      if (result === 'submitted') onSubmitted();
+      return result;
+    } catch (error) {
+      deps.metrics.batches.inc({ result: 'failed' });
+      const logger = deps.logger.child({ chunk: chunk.chunkId });
+      logger.error({ err: error }, 'submitting a chunk failed; it waits again');
+      const message = error instanceof Error ? error.message : String(error);
+      // Where the store is out of reach as well, the lease runs out.
+      await deps.store.notePipelineProblem(chunk.pipelineId, message).catch(() => {});
+      await deps.store.releaseChunk(chunk.chunkId).catch(() => {});
+      return 'failed';
+    } finally {
+      bytesInHand -= bytes;
+      deps.metrics.bytesInHand.set(bytesInHand);
+    }
+  }
+
+  return {
+    /** Whether a body of so many bytes may come in; one alone always may. */
+    hasRoom: (bytes: number) => bytesInHand === 0 || bytesInHand + bytes <= limits.maxBytes,
+    /** Resolves when the chunk's fate is known; never rejects. */
+    submit(chunk: AcceptedChunk, bytes: number): Promise<SubmitResult | 'failed'> {
+      const work = submit(chunk, bytes);
+      inHand.add(work);
+      void work.finally(() => inHand.delete(work));
+      return work;
+    },
+    /** Resolves when nothing is on its way any more. */
+    async drain(): Promise<void> {
+      while (inHand.size > 0) await Promise.allSettled(inHand);
+    },
+  };
+}
