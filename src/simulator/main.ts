@@ -1,0 +1,70 @@
+import { parseArgs } from 'node:util';
+import { type SimulatorOptions, startSimulator } from './simulator.ts';
+
+const help = `Rowmill's simulator of OpenAI's Files and Batches.
+
+Usage: npm run simulator -- [options]
+
+  --host <address>         where to listen (127.0.0.1)
+  --port <number>          which port; 0 takes a free one (8788)
+  --directory <path>       where the files live (a temporary directory, removed at the end)
+  --delay-ms <number>      how long a batch is validating, and again finalizing (0)
+  --request-ms <number>    how long each request of a batch takes (0)
+  --help                   this text
+`;
+
+const flags = {
+  host: { type: 'string' },
+  port: { type: 'string', default: '8788' },
+  directory: { type: 'string' },
+  'delay-ms': { type: 'string', default: '0' },
+  'request-ms': { type: 'string', default: '0' },
+  help: { type: 'boolean', default: false },
+} as const;
+
+function readOptions(): SimulatorOptions | 'help' {
+  const { values } = parseArgs({ options: flags });
+  if (values.help) return 'help';
+  const delayMs = wholeNumber('delay-ms', values['delay-ms'], 2 ** 31 - 1);
+  const perRequestMs = wholeNumber('request-ms', values['request-ms'], 2 ** 31 - 1);
+  return {
+    ...(values.host === undefined ? {} : { host: values.host }),
+    ...(values.directory === undefined ? {} : { directory: values.directory }),
+    port: wholeNumber('port', values.port, 65_535),
+    delays: { validatingMs: delayMs, perRequestMs, finalizingMs: delayMs },
+  };
+}
+
+function wholeNumber(flag: string, value: string, maximum: number): number {
+  const number = Number(value);
+  if (/^\d+$/.test(value) && number <= maximum) return number;
+  throw new Error(`--${flag} takes a whole number from 0 to ${maximum}, and got '${value}'`);
+}
+
+async function main(): Promise<void> {
+  const options = readOptions();
+  if (options === 'help') {
+    process.stdout.write(help);
+    return;
+  }
+  const simulator = await startSimulator(options);
+  const close = () => {
+    simulator.close().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    );
+  };
+  process.once('SIGTERM', close);
+  process.once('SIGINT', close);
+  if (process.send) {
+    process.send({ url: simulator.url });
+    // A parent that died cannot send a signal any more.
+    process.once('disconnect', close);
+  }
+  process.stdout.write(`The simulator listens on ${simulator.url}\n`);
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`${error.message}\nTry --help.\n`);
+  process.exitCode = 2;
+});

@@ -1,0 +1,74 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FastifyBaseLogger } from 'fastify';
+import { registerAnswerRoutes } from './answer-routes.ts';
+import { registerBatchRoutes } from './batch-routes.ts';
+import { BatchRunner, type Delays } from './batch-runner.ts';
+import type { Faults } from './faults.ts';
+import { registerFileRoutes } from './file-routes.ts';
+import { FileStore } from './file-store.ts';
+import { createHttp } from './http.ts';
+import { Ledger } from './ledger.ts';
+
+export type SimulatorOptions = {
+  /** 127.0.0.1 */
+  host?: string;
+  /** 0, a free one */
+  port?: number;
+  /** Where the files live; by default a fresh temporary directory, removed on close. */
+  directory?: string;
+  /** How long the phases of a batch take; all 0. */
+  delays?: Partial<Delays>;
+  /** Where it misbehaves; nowhere. */
+  faults?: Faults;
+  logger?: FastifyBaseLogger;
+};
+
+export type Simulator = {
+  /** Ends in /v1, as the SDK's baseURL does. */
+  url: string;
+  port: number;
+  ledger: Ledger;
+  /** Drops what runs and what is connected; resolves once nothing is left. */
+  close(): Promise<void>;
+};
+
+/**
+ * Starts a server that behaves as OpenAI's Files and Batches do. It keeps nothing beyond its own life: after
+ * a restart no file and no batch is known.
+ */
+export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  const { host = '127.0.0.1', port = 0, faults = {}, logger } = options;
+  const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'rowmill-simulator-')));
+  await mkdir(directory, { recursive: true });
+  const files = new FileStore(directory);
+  const ledger = new Ledger(() => files.size);
+  const app = createHttp(faults, logger);
+  const runner = new BatchRunner({
+    ...{ files, ledger, faults },
+    delays: { validatingMs: 0, perRequestMs: 0, finalizingMs: 0, ...options.delays },
+    onError: (error, batch) => app.log.error({ error, batch: batch.id }, 'a batch broke off'),
+  });
+  registerFileRoutes(app, files, faults);
+  registerBatchRoutes(app, runner, ledger);
+  registerAnswerRoutes(app, ledger);
+  // Outside /v1, for whoever runs the simulator in another process; OpenAI has no such thing.
+  app.get('/ledger', () => ledger.summary());
+
+  const close = async () => {
+    await app.close();
+    await runner.close();
+    if (options.directory === undefined) await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const address = app.server.address() as AddressInfo;
+  const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+  return { url: `http://${shown}:${address.port}/v1`, port: address.port, ledger, close };
+}
