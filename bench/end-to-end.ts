@@ -23,10 +23,11 @@ export async function benchEndToEnd(sql: postgres.Sql, databaseUrl: string, runs
     small.push(await endToEnd(sql, databaseUrl, 10_000));
     large.push(await endToEnd(sql, databaseUrl, 100_000));
   }
-  return [...rowsOf('10,000 rows', small), ...rowsOf('100,000 rows', large)];
+  // The goals are for the large run; the small one shows how both grow.
+  return [...rowsOf('10,000 rows', small, null), ...rowsOf('100,000 rows', large, { rowsPerSecond: 5000, peakMegabytes: 300 })];
 }
 
-function rowsOf(what: string, runs: Run[]): Row[] {
+function rowsOf(what: string, runs: Run[], goal: Run | null): Row[] {
   const speeds = runs.map((run) => run.rowsPerSecond);
   const peaks = runs.map((run) => run.peakMegabytes);
   const spread = (values: number[]) => `${Math.min(...values).toFixed(0)}–${Math.max(...values).toFixed(0)}`;
@@ -34,16 +35,16 @@ function rowsOf(what: string, runs: Run[]): Row[] {
     {
       what: `end to end, ${what}: rows a second`,
       value: median(speeds).toFixed(0),
-      goal: '≥ 5000',
+      goal: goal ? `≥ ${goal.rowsPerSecond}` : '',
       spread: spread(speeds),
-      verdict: median(speeds) >= 5000 ? 'met' : 'missed',
+      verdict: goal ? (median(speeds) >= goal.rowsPerSecond ? 'met' : 'missed') : '',
     },
     {
       what: `end to end, ${what}: peak memory of the worker, MB`,
       value: median(peaks).toFixed(0),
-      goal: '≤ 300',
+      goal: goal ? `≤ ${goal.peakMegabytes}` : '',
       spread: spread(peaks),
-      verdict: median(peaks) <= 300 ? 'met' : 'missed',
+      verdict: goal ? (median(peaks) <= goal.peakMegabytes ? 'met' : 'missed') : '',
     },
   ];
 }
@@ -57,7 +58,8 @@ async function endToEnd(sql: postgres.Sql, databaseUrl: string, count: number): 
 
   const simulator = fork(path.join(root, 'src/simulator/main.ts'), ['--port', '0'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   const [{ url: simulatorUrl }] = (await once(simulator, 'message')) as [{ url: string }];
-  const worker = spawn(process.execPath, [path.join(root, 'src/server.ts')], {
+  // As `npm start` has it.
+  const worker = spawn(process.execPath, ['--optimize-for-size', path.join(root, 'src/server.ts')], {
     env: {
       PATH: process.env.PATH,
       DATABASE_URL: databaseUrl,

@@ -10,7 +10,7 @@ export type SubmissionLimits = {
   maxBytes: number;
 };
 
-const defaultLimits: SubmissionLimits = { concurrency: 3, maxBytes: 48_000_000 };
+const defaultLimits: SubmissionLimits = { concurrency: 2, maxBytes: 48_000_000 };
 
 /**
  * Takes accepted chunks to the provider in the background, a few at a time. Routes hand in what was posted,

@@ -109,24 +109,31 @@ begin
   join pg_attribute as a on a.attrelid = v_pipeline.source and a.attnum = k.attnum;
 
   -- Inputs are text, so that no client rounds a number; arrays and composites as JSON, which models read well.
-  -- json_build_object takes 50 pairs at most; jsonb_object takes any number.
-  select format(
-    'jsonb_object(array[%s]::text[], array[%s]::text[])',
-    string_agg(quote_literal(i.value ->> 'name'), ', ' order by i.place),
-    string_agg(
+  -- json_build_object takes 50 pairs at most; jsonb_object takes any number. The hash is over the binary form of
+  -- the values, which tells null from empty, needs no quoting, and takes half the time of hashing their JSON.
+  select
+    format(
+      'jsonb_object(array[%s]::text[], array[%s]::text[])',
+      string_agg(quote_literal(i.name), ', ' order by i.place),
+      string_agg(i.value, ', ' order by i.place)
+    ),
+    format(
+      'left(encode(sha256(array_send(array[%s]::bytea[])), ''hex''), 16)',
+      string_agg(format('convert_to(%s, ''UTF8'')', i.value), ', ' order by i.place)
+    )
+  into strict v_parts.input, v_parts.hash
+  from (
+    select
+      i.value ->> 'name' as name,
+      i.place,
       case
         when t.typcategory in ('A', 'C') then format('to_jsonb(s.%I)::text', a.attname)
         else format('s.%I::text', a.attname)
-      end,
-      ', ' order by i.place
-    )
-  )
-  into strict v_parts.input
-  from jsonb_array_elements(v_pipeline.inputs) with ordinality as i(value, place)
-  join pg_attribute as a on a.attrelid = v_pipeline.source and a.attnum = (i.value ->> 'attnum')::integer
-  join pg_type as t on t.oid = a.atttypid;
-
-  v_parts.hash := format('left(encode(sha256(convert_to((%s)::text, ''UTF8'')), ''hex''), 16)', v_parts.input);
+      end as value
+    from jsonb_array_elements(v_pipeline.inputs) with ordinality as i(value, place)
+    join pg_attribute as a on a.attrelid = v_pipeline.source and a.attnum = (i.value ->> 'attnum')::integer
+    join pg_type as t on t.oid = a.atttypid
+  ) as i;
 
   -- The filter sees the columns under the names that they had when it was written.
   v_parts.selected := 'true';

@@ -116,19 +116,25 @@ begin
     -- These types' JSON depends on settings of the session; a key must not.
     case when bool_or(rowmill.base_type(a.atttypid) in (
       'timestamptz'::regtype, 'timetz'::regtype, 'bytea'::regtype, 'real'::regtype, 'double precision'::regtype, 'interval'::regtype
-    )) then 'set timezone = ''UTC'' set bytea_output = ''hex'' set extra_float_digits = 1 set intervalstyle = ''postgres''' else '' end
+    ) or exists (select from pg_type as t where t.oid = rowmill.base_type(a.atttypid) and t.typtype in ('r', 'm'))) then 'set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set bytea_output = ''hex'' set extra_float_digits = 1 set intervalstyle = ''postgres''' else '' end
   into strict v_new_key, v_settings
   from unnest(v_pipeline.key_columns) with ordinality as k(attnum, place)
   join pg_attribute as a on a.attrelid = v_pipeline.source and a.attnum = k.attnum;
 
+  -- The bodies are quoted as literals: no name of a column can end them, as it could end a dollar quote.
   execute format(
     $function$
     create or replace function rowmill.enqueue_inserted_%1$s()
     returns trigger
     language plpgsql
     security definer -- whoever inserts has no rights here
-    set search_path = '' set lock_timeout = '200ms' %5$s
-    as $body$
+    set search_path = '' set lock_timeout = '200ms' %2$s
+    as %3$L
+    $function$,
+    v_pipeline.id,
+    v_settings,
+    format(
+      $body$
     declare
       v_id bigint;
       v_rows bigint;
@@ -137,32 +143,40 @@ begin
         select count(*) into v_rows from new_rows;
         if v_rows between 1 and 1000 then
           insert into rowmill.pending_keys (pipeline_id, keys, row_count)
-          select %1$s, %6$s, v_rows from new_rows as s
+          select %1$s, %2$s, v_rows from new_rows as s
           returning id into v_id;
         else
-          %2$s into v_id, v_rows;
+          %3$s into v_id, v_rows;
         end if;
       exception when others then
         begin
           -- A column was renamed since this text was written: make it anew, this once.
           execute rowmill.enqueue_sql(%1$s, 'new_rows') into v_id, v_rows;
         exception when others then
-          perform rowmill.note_trigger_error(%1$s, sqlstate, sqlerrm, true);
+          begin
+            perform rowmill.note_trigger_error(%1$s, sqlstate, sqlerrm, true);
+          exception when others then
+            raise warning 'rowmill: pipeline %1$s: %%', sqlerrm;
+          end;
         end;
       end;
-      if v_rows >= %3$s or v_id %% (%4$s / v_rows) = 0 then
-        perform rowmill.form_chunk_on_insert(%1$s);
+      -- v_rows is smaller in the second half, so that it divides by at least 1
+      if v_rows >= %4$s or v_id %% (%4$s / v_rows) = 0 then
+        begin
+          perform rowmill.form_chunk_on_insert(%1$s);
+        exception when others then
+          -- It raises nothing itself, but it may be gone, or its owner's rights. The keys stand.
+          raise warning 'rowmill: pipeline %1$s: %%', sqlerrm;
+        end;
       end if;
       return null;
     end;
-    $body$
-    $function$,
-    v_pipeline.id,
-    rowmill.enqueue_sql(v_pipeline.id, 'new_rows'),
-    v_try_rows,
-    v_try_rows, -- v_rows is smaller here, so this divides by at least 1 and yields at least 1
-    v_settings,
-    rowmill.keys_sql(v_pipeline.id)
+      $body$,
+      v_pipeline.id,
+      rowmill.keys_sql(v_pipeline.id),
+      rowmill.enqueue_sql(v_pipeline.id, 'new_rows'),
+      v_try_rows
+    )
   );
 
   execute format(
@@ -171,25 +185,33 @@ begin
     returns trigger
     language plpgsql
     security definer -- whoever updates has no rights here
-    set search_path = '' set lock_timeout = '200ms' %3$s
-    as $body$
+    set search_path = '' set lock_timeout = '200ms' %2$s
+    as %3$L
+    $function$,
+    v_pipeline.id,
+    v_settings,
+    format(
+      $body$
     begin
       insert into rowmill.pending_keys (pipeline_id, keys, row_count)
       values (%1$s, jsonb_build_array(jsonb_build_array(%2$s)), 1);
-      return null;
+      return new; -- it stands before an update too, where null would undo it
     exception when others then
       begin
         execute rowmill.enqueue_sql(%1$s, '(select ($1).*)') using new;
       exception when others then
-        perform rowmill.note_trigger_error(%1$s, sqlstate, sqlerrm, true);
+        begin
+          perform rowmill.note_trigger_error(%1$s, sqlstate, sqlerrm, true);
+        exception when others then
+          raise warning 'rowmill: pipeline %1$s: %%', sqlerrm;
+        end;
       end;
-      return null;
+      return new;
     end;
-    $body$
-    $function$,
-    v_pipeline.id,
-    v_new_key,
-    v_settings
+      $body$,
+      v_pipeline.id,
+      v_new_key
+    )
   );
 
   execute format('revoke all on function rowmill.enqueue_inserted_%1$s(), rowmill.enqueue_edited_%1$s() from public', v_pipeline.id);
@@ -206,6 +228,56 @@ comment on function rowmill.write_trigger_functions(bigint) is
 revoke all on function rowmill.write_trigger_functions(bigint) from public;
 
 -- API: internal
+create function rowmill.has_before_triggers(source regclass)
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+  select exists (
+    select
+    from pg_trigger as t
+    where t.tgrelid in (select has_before_triggers.source union select p.relid from pg_partition_tree(has_before_triggers.source) as p)
+    and not t.tgisinternal
+    and t.tgname not like 'rowmill\_%'
+    and (t.tgtype & 1) = 1 -- for each row
+    and (t.tgtype & 2) = 2 -- before
+    and (t.tgtype & 16) = 16 -- update
+  );
+$$;
+comment on function rowmill.has_before_triggers(regclass) is
+  'Whether a BEFORE trigger may change columns that no UPDATE names: "update of" would not see such an edit.';
+revoke all on function rowmill.has_before_triggers(regclass) from public;
+
+-- API: internal
+create function rowmill.triggers_are_behind(pipeline_id bigint)
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+  select exists (
+    select
+    from rowmill.pipelines as p
+    join pg_class as c on c.oid = p.source
+    where p.id = triggers_are_behind.pipeline_id
+    and (
+      c.relkind = 'p' and exists (
+        select
+        from pg_partition_tree(p.source) as t
+        where not exists (select from pg_trigger as g where g.tgrelid = t.relid and g.tgname = format('rowmill_%s_insert', p.id))
+      )
+      or exists (
+        select from pg_trigger as g
+        where g.tgrelid = p.source and g.tgname = format('rowmill_%s_update', p.id) and g.tgattr::text <> ''
+      ) and rowmill.has_before_triggers(p.source)
+    )
+  );
+$$;
+comment on function rowmill.triggers_are_behind(bigint) is 'Whether a partition or a BEFORE trigger came since a pipeline''s triggers were made.';
+revoke all on function rowmill.triggers_are_behind(bigint) from public;
+
+-- API: internal
 create function rowmill.attach_triggers(pipeline_id bigint)
 returns integer
 language plpgsql
@@ -216,6 +288,8 @@ declare
   v_table regclass;
   v_watched text;
   v_changed text;
+  v_keys text;
+  v_moved text;
   v_made integer := 0;
 begin
   select p.* into strict v_pipeline
@@ -237,16 +311,14 @@ begin
     select (o.value ->> 'attnum')::smallint from jsonb_array_elements(v_pipeline.outputs) as o
   );
 
-  -- A BEFORE trigger changes columns that no statement names, and "update of" would not see them.
-  if exists (
-    select
-    from pg_trigger as t
-    where t.tgrelid = v_pipeline.source
-    and not t.tgisinternal
-    and (t.tgtype & 1) = 1 -- for each row
-    and (t.tgtype & 2) = 2 -- before
-    and (t.tgtype & 16) = 16 -- update
-  ) then
+  -- Generated columns have no value yet before an update, and partition no table.
+  select string_agg(format('%I', a.attname), ', '), string_agg(format('old.%1$I is distinct from new.%1$I', a.attname), ' or ')
+  into strict v_keys, v_moved
+  from pg_attribute as a
+  where a.attrelid = v_pipeline.source and a.attnum = any (v_pipeline.key_columns) and a.attgenerated = '';
+
+  -- Then every update is looked at.
+  if rowmill.has_before_triggers(v_pipeline.source) then
     v_watched := null;
   end if;
 
@@ -269,11 +341,25 @@ begin
 
   -- Row triggers are handed down to partitions by Postgres.
   if not exists (
-    select from pg_trigger as t where t.tgrelid = v_pipeline.source and t.tgname = format('rowmill_%s_update', v_pipeline.id)
+    select from pg_trigger as t
+    where t.tgrelid = v_pipeline.source and t.tgname = format('rowmill_%s_update', v_pipeline.id)
+    and (v_watched is not null or t.tgattr::text = '')
   ) then
     execute format(
-      'create trigger rowmill_%1$s_update after update %2$s on %3$s for each row when (%4$s) execute function rowmill.enqueue_edited_%1$s()',
+      'create or replace trigger rowmill_%1$s_update after update %2$s on %3$s for each row when (%4$s) execute function rowmill.enqueue_edited_%1$s()',
       v_pipeline.id, 'of ' || v_watched, v_pipeline.source, v_changed
+    );
+    v_made := v_made + 1;
+  end if;
+
+  -- An update that moves a row into another partition fires no AFTER UPDATE trigger for it, and it changes the
+  -- key, of which the partition's columns are a part.
+  if exists (select from pg_class as c where c.oid = v_pipeline.source and c.relkind = 'p') and not exists (
+    select from pg_trigger as t where t.tgrelid = v_pipeline.source and t.tgname = format('rowmill_%s_move', v_pipeline.id)
+  ) then
+    execute format(
+      'create trigger rowmill_%1$s_move before update %2$s on %3$s for each row when (%4$s) execute function rowmill.enqueue_edited_%1$s()',
+      v_pipeline.id, 'of ' || v_keys, v_pipeline.source, v_moved
     );
     v_made := v_made + 1;
   end if;

@@ -60,12 +60,16 @@ set search_path = ''
 as $$
 declare
   v_columns jsonb;
+  v_probe refcursor;
 begin
   if filter_columns_of.filter is null then
     return '[]';
   end if;
-  -- A view knows what its query reads; this one lives for three statements.
   begin
+    -- A cursor takes one query alone; "execute" would run whatever follows a parenthesis that the filter closes.
+    open v_probe for execute format(E'select from %s where (%s\n)', filter_columns_of.source, filter_columns_of.filter);
+    close v_probe;
+    -- A view knows what its query reads; this one lives for three statements.
     execute format(E'create temporary view rowmill_filter_probe as select 1 as one from %s where (%s\n)', filter_columns_of.source, filter_columns_of.filter);
   exception when others then
     raise exception using
@@ -321,6 +325,7 @@ declare
   v_filter text := nullif(btrim(filter), '');
   v_filter_columns jsonb;
   v_id bigint;
+  v_parts rowmill.source_parts;
   v_bad text;
 begin
   if create_pipeline.name is null or create_pipeline.name !~ '^[A-Za-z0-9_][A-Za-z0-9_. -]{0,62}$' then
@@ -428,8 +433,22 @@ begin
   where c.oid = create_pipeline.source
   returning id into strict v_id;
 
-  -- The pieces are put together once here, so that a filter that cannot run fails now and not at night.
-  perform rowmill.source_parts_of(v_id);
+  -- The pieces are put together and planned once here, so that what cannot run fails now and not at night.
+  v_parts := rowmill.source_parts_of(v_id);
+  begin
+    execute format('select %s, %s from (select null::jsonb as key) as k join %s as s on %s order by %s limit 0',
+      v_parts.key_value, v_parts.hash, v_parts.relation, v_parts.key_match, v_parts.key_list);
+  exception when others then
+    raise exception using errcode = 'RM104', message = format('the rows of %s cannot be found by their primary key', create_pipeline.source),
+      detail = sqlerrm, hint = 'Use a key of numbers, text, uuid, dates or the like.';
+  end;
+  begin
+    execute format('select from %s as s where %s limit 0', v_parts.relation, v_parts.selected);
+  exception when others then
+    raise exception using errcode = 'RM102', message = format('the filter is not a condition over %s', create_pipeline.source),
+      detail = format('%s: %s', v_filter, sqlerrm),
+      hint = 'Write it as after WHERE, e.g. ''description is not null''; name columns alone or with their table, without its schema.';
+  end;
   perform rowmill.write_trigger_functions(v_id);
   perform rowmill.attach_triggers(v_id);
   if create_pipeline.backfill then

@@ -56,16 +56,12 @@ begin
   v_parts := rowmill.source_parts_of(v_chunk.pipeline_id);
   return query execute format(
     $sql$
-    select q.n, left(encode(sha256(convert_to(q.input::text, 'UTF8')), 'hex'), 16), q.input
-    from (
-      select k.n, %1$s as input
-      from (select p.n, $1 -> p.n as key from generate_series($2, $3) as p(n)) as k
-      join %2$s as s on %3$s
-      where %4$s and (not $4 or (%5$s))
-      offset 0 -- the input is computed once, for the hash and for itself
-    ) as q
+    select k.n, %6$s, %1$s
+    from (select p.n, $1 -> p.n as key from generate_series($2, $3) as p(n)) as k
+    join %2$s as s on %3$s
+    where %4$s and (not $4 or (%5$s))
     $sql$,
-    v_parts.input, v_parts.relation, v_parts.key_match, v_parts.selected, v_parts.missing
+    v_parts.input, v_parts.relation, v_parts.key_match, v_parts.selected, v_parts.missing, v_parts.hash
   )
   using v_chunk.keys, read_chunk.from_n, least(read_chunk.from_n + read_chunk.place_count, v_chunk.row_count) - 1, v_chunk.only_missing;
 end;

@@ -325,7 +325,7 @@ declare
   v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}';
   v_failed integer := 0;
   v_duplicate integer;
-  v_unknown integer;
+  v_unknown integer := 0;
 begin
   select b.* into v_batch
   from rowmill.batch_processing_details as b
@@ -337,13 +337,6 @@ begin
   end if;
   select p.* into strict v_pipeline from rowmill.pipelines as p where p.id = v_batch.pipeline_id;
   select array_agg(c.id) into v_chunk_ids from rowmill.chunks as c where c.batch_id = v_batch.id;
-
-  -- Ids of other batches, or of no place in the chunk, are strangers; the rest of what is not in flight came before.
-  select count(*) into strict v_unknown
-  from jsonb_to_recordset(apply_results.answers || apply_results.failures) as r(c bigint, n integer)
-  where not exists (
-    select from rowmill.chunks as c where c.id = r.c and c.batch_id = v_batch.id and r.n >= 0 and r.n < c.row_count
-  );
 
   if jsonb_array_length(apply_results.answers) > 0 then
     if exists (select from pg_class as c where c.oid = v_pipeline.source) then
@@ -368,8 +361,17 @@ begin
       where (f.value ->> 'c')::bigint = any (v_chunk_ids)
     ));
   end if;
-  v_duplicate := jsonb_array_length(apply_results.answers) + jsonb_array_length(apply_results.failures) - v_unknown - v_failed
+  v_duplicate := jsonb_array_length(apply_results.answers) + jsonb_array_length(apply_results.failures) - v_failed
     - (v_counts ->> 'enriched')::integer - (v_counts ->> 'stale')::integer - (v_counts ->> 'gone')::integer - (v_counts ->> 'failed')::integer;
+  if v_duplicate > 0 then
+    -- Ids of other batches, or of no place in the chunk, are strangers; the rest came before.
+    select count(*) into strict v_unknown
+    from jsonb_to_recordset(apply_results.answers || apply_results.failures) as r(c bigint, n integer)
+    where not exists (
+      select from rowmill.chunks as c where c.id = r.c and c.batch_id = v_batch.id and r.n >= 0 and r.n < c.row_count
+    );
+    v_duplicate := v_duplicate - v_unknown;
+  end if;
 
   update rowmill.batch_processing_details as b
   set

@@ -5,6 +5,7 @@ create function rowmill.tick_pipeline(pipeline_id bigint, max_chunks integer)
 returns jsonb
 language plpgsql
 set search_path = ''
+set lock_timeout = '200ms' -- a trigger waits for whoever writes to its table, and all other writers behind it
 as $$
 declare
   v_pipeline rowmill.pipelines;
@@ -23,13 +24,7 @@ begin
   if v_pipeline.trigger_names <> rowmill.trigger_names_of(v_pipeline.id) then
     perform rowmill.write_trigger_functions(v_pipeline.id);
   end if;
-  -- Partitions that came since.
-  if exists (select from pg_class as c where c.oid = v_pipeline.source and c.relkind = 'p')
-    and exists (
-      select
-      from pg_partition_tree(v_pipeline.source) as t
-      where not exists (select from pg_trigger as g where g.tgrelid = t.relid and g.tgname = format('rowmill_%s_insert', v_pipeline.id))
-    ) then
+  if rowmill.triggers_are_behind(v_pipeline.id) then
     perform rowmill.attach_triggers(v_pipeline.id);
   end if;
 
@@ -53,7 +48,7 @@ begin
   return jsonb_build_object('queued', v_queued, 'formed', v_formed, 'posted', v_posted, 'more', v_formed = tick_pipeline.max_chunks or v_queued > 0);
 end;
 $$;
-comment on function rowmill.tick_pipeline(bigint, integer) is 'Takes one pipeline forward: renames, new partitions, a slice of a backfill, up to max_chunks chunks. Raises what is wrong with it.';
+comment on function rowmill.tick_pipeline(bigint, integer) is 'Takes one pipeline forward: renames, new partitions and BEFORE triggers, a slice of a backfill, up to max_chunks chunks. Raises what is wrong with it.';
 revoke all on function rowmill.tick_pipeline(bigint, integer) from public;
 
 -- API: worker
@@ -96,7 +91,7 @@ begin
       exists (select from rowmill.pending_keys as k where k.pipeline_id = p.id)
       or exists (select from rowmill.backfills as b where b.pipeline_id = p.id and b.finished_at is null)
       or p.trigger_names <> coalesce(rowmill.trigger_names_of(p.id), '')
-      or exists (select from pg_class as c where c.oid = p.source and c.relkind = 'p')
+      or rowmill.triggers_are_behind(p.id)
     )
     order by p.id
   loop

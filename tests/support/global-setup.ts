@@ -1,32 +1,44 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
+import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
 
 declare module 'vitest' {
-  export interface ProvidedContext {
+  interface ProvidedContext {
+    /** A superuser's URL of the server that the whole run shares; take a database from `database.ts`. */
     databaseUrl: string;
   }
 }
 
-/** One server for the whole run: TEST_DATABASE_URL, or an embedded Postgres in a directory of its own. */
+/**
+ * One server for the whole run: the one that TEST_DATABASE_URL names (any Postgres from 15 on, as a superuser), else
+ * an embedded one in a temporary directory that is removed afterwards.
+ */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const given = process.env.TEST_DATABASE_URL;
   if (given) {
-    // A template of an earlier run may hold other migrations.
-    const sql = postgres(given, { max: 1, onnotice: () => {} });
-    await sql.unsafe('drop database if exists rowmill_template with (force)');
-    await sql.end();
     project.provide('databaseUrl', given);
-    return async () => {};
+    return async () => undefined;
   }
-  const { startEmbeddedPostgres } = await import('../../src/embedded/embedded-postgres.ts');
-  const directory = await mkdtemp(path.join(tmpdir(), 'rowmill-test-'));
-  const database = await startEmbeddedPostgres({ directory, settings: { fsync: 'off' } });
-  project.provide('databaseUrl', database.url);
+  const directory = await mkdtemp(path.join(tmpdir(), 'rowmill-tests-'));
+  // Run by root, Postgres is another user, who has to pass through here.
+  await chmod(directory, 0o711);
+  const remove = () => rm(directory, { recursive: true, force: true, maxRetries: 5 });
+  // Nobody reads these data after a power cut.
+  const settings = {
+    fsync: 'off',
+    synchronous_commit: 'off',
+    full_page_writes: 'off',
+    max_connections: '200',
+  };
+  const server = await startEmbeddedPostgres({ directory, settings }).catch(async (error: unknown) => {
+    await remove();
+    throw error;
+  });
+  project.provide('databaseUrl', server.url);
   return async () => {
-    await database.stop();
-    await rm(directory, { recursive: true, force: true });
+    await server.stop();
+    await remove();
   };
 }
