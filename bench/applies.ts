@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import type { AnsweredRow } from '../src/store/store.ts';
-import { interleave, ratioRow, type Row, timed } from './measure.ts';
+import { interleave, type Row, ratioRow, timed } from './measure.ts';
 import { insertStatements } from './rows.ts';
 import { createTables } from './tables.ts';
 
@@ -10,7 +10,11 @@ const sliceRows = 1000;
 type Answer = { id: number; categories: string[]; summary: string };
 
 function answer(id: number): Answer {
-  return { id, categories: ['Drama', 'War'], summary: `Film ${id}: a sentence about what happens in it, and why.` };
+  return {
+    id,
+    categories: ['Drama', 'War'],
+    summary: `Film ${id}: a sentence about what happens in it, and why.`,
+  };
 }
 
 /** apply_results against a bare `update … from unnest` of the same rows and columns, in the same slices. */
@@ -65,7 +69,9 @@ export async function benchApplies(sql: postgres.Sql, runs: number): Promise<Row
 /** Takes every chunk to a batch whose results are waiting, through the functions that a worker calls. */
 async function startBatches(sql: postgres.Sql): Promise<{ batchId: number; rows: AnsweredRow[] }[]> {
   await sql`select rowmill.flush('bench')`;
-  const chunks = await sql<{ chunk_id: number }[]>`select chunk_id from rowmill.claim_waiting_chunks('bench', 1000)`;
+  const chunks = await sql<
+    { chunk_id: number }[]
+  >`select chunk_id from rowmill.claim_waiting_chunks('bench', 1000)`;
   const slices: { batchId: number; rows: AnsweredRow[] }[] = [];
   for (const { chunk_id: chunkId } of chunks) {
     const rows = await sql<{ n: number; hash: string; id: number }[]>`

@@ -24,7 +24,10 @@ export async function benchEndToEnd(sql: postgres.Sql, databaseUrl: string, runs
     large.push(await endToEnd(sql, databaseUrl, 100_000));
   }
   // The goals are for the large run; the small one shows how both grow.
-  return [...rowsOf('10,000 rows', small, null), ...rowsOf('100,000 rows', large, { rowsPerSecond: 5000, peakMegabytes: 300 })];
+  return [
+    ...rowsOf('10,000 rows', small, null),
+    ...rowsOf('100,000 rows', large, { rowsPerSecond: 5000, peakMegabytes: 300 }),
+  ];
 }
 
 function rowsOf(what: string, runs: Run[], goal: Run | null): Row[] {
@@ -56,7 +59,9 @@ async function endToEnd(sql: postgres.Sql, databaseUrl: string, count: number): 
   await sql`update rowmill.pipelines set flush_after = '1 second' where name = 'bench'`;
   const statements = insertStatements(tables.piped, count, 175);
 
-  const simulator = fork(path.join(root, 'src/simulator/main.ts'), ['--port', '0'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  const simulator = fork(path.join(root, 'src/simulator/main.ts'), ['--port', '0'], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
   const [{ url: simulatorUrl }] = (await once(simulator, 'message')) as [{ url: string }];
   // As `npm start` has it.
   const worker = spawn(process.execPath, ['--optimize-for-size', path.join(root, 'src/server.ts')], {
@@ -73,11 +78,16 @@ async function endToEnd(sql: postgres.Sql, databaseUrl: string, count: number): 
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   try {
-    await until(async () => (await sql`select from rowmill.workers where seen_at > now() - interval '5 seconds'`).length > 0);
+    await until(
+      async () =>
+        (await sql`select from rowmill.workers where seen_at > now() - interval '5 seconds'`).length > 0,
+    );
     const start = performance.now();
     for (const statement of statements) await sql.unsafe(statement);
     await until(async () => {
-      const [status] = await sql<{ enriched: string }[]>`select enriched from rowmill.pipeline_status where name = 'bench'`;
+      const [status] = await sql<
+        { enriched: string }[]
+      >`select enriched from rowmill.pipeline_status where name = 'bench'`;
       return Number(status?.enriched) >= count;
     });
     const seconds = (performance.now() - start) / 1000;

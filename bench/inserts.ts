@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import { interleave, ratioRow, type Row, timed } from './measure.ts';
+import { interleave, type Row, ratioRow, timed } from './measure.ts';
 import { insertStatements } from './rows.ts';
 import { createTables, type Tables } from './tables.ts';
 

@@ -47,7 +47,9 @@ try {
   await migrate({ url });
   const sql = postgres(url, { max: 1, onnotice: () => {} });
   const [server] = await sql<{ version: string }[]>`select version()`;
-  process.stdout.write(`${server!.version}\nnode ${process.version}, ${runs} runs of each, medians; ratios are against the same work without Rowmill\n\n`);
+  process.stdout.write(
+    `${server!.version}\nnode ${process.version}, ${runs} runs of each, medians; ratios are against the same work without Rowmill\n\n`,
+  );
   const rows: Row[] = [];
   for (const [name, bench] of Object.entries(benches)) {
     if (values.only !== undefined && values.only !== name) continue;

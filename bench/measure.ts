@@ -27,7 +27,13 @@ export function median(values: number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-export type Row = { what: string; value: string; goal: string; spread: string; verdict: 'met' | 'missed' | '' };
+export type Row = {
+  what: string;
+  value: string;
+  goal: string;
+  spread: string;
+  verdict: 'met' | 'missed' | '';
+};
 
 /** The ratio of medians against a goal that it must not exceed; the spread is of the runs' own ratios. */
 export function ratioRow(what: string, measured: number[], base: number[], atMost: number): Row {

@@ -3,7 +3,6 @@ import path from 'node:path';
 import { type AccountLookup, chooseAccount, systemAccounts } from './account.ts';
 import { findBinaries } from './binaries.ts';
 import { dataOwner, prepareData } from './data-directory.ts';
-import { ensureDatabase } from './database.ts';
 import { lockDirectory } from './directory-lock.ts';
 import { EmbeddedPostgresError } from './errors.ts';
 import { planLaunch } from './launch.ts';
@@ -12,7 +11,7 @@ import { freePort, isTaken } from './port.ts';
 import { type Server, type ServerOptions, startServer } from './server.ts';
 
 export type EmbeddedPostgres = {
-  /** postgres://postgres:…@127.0.0.1:port/database; it holds the password, so it belongs in no log. */
+  /** postgres://postgres:…@127.0.0.1:port/postgres; it holds the password, so it belongs in no log. */
   url: string;
   port: number;
   /** Of the postmaster. */
@@ -31,8 +30,6 @@ export type EmbeddedOptions = {
   directory: string;
   /** A port of 127.0.0.1 that must be free; without it, any free one. */
   port?: number;
-  /** Created where it is missing. */
-  database?: string;
   /** Server settings that win over ours, such as `{ fsync: 'off' }`. */
   settings?: Record<string, string>;
   logger?: { info(fields: object, message: string): void; error(fields: object, message: string): void };
@@ -73,10 +70,8 @@ export async function startEmbeddedPostgres(
     const base = { launch, binaries, dataDirectory, log, settings };
     const { server, port } = await startOnPort(base, options.port, surroundings.pickPort ?? freePort);
     try {
-      const url = `postgres://postgres:${password}@127.0.0.1:${port}/`;
-      const database = options.database ?? 'postgres';
-      if (database !== 'postgres') await ensureDatabase(`${url}postgres`, database);
-      const running = { url: url + encodeURIComponent(database), port, pid: server.pid, dataDirectory, log };
+      const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
+      const running = { url, port, pid: server.pid, dataDirectory, log };
       options.logger?.info(
         { port, pid: server.pid, dataDirectory, as: launch.as },
         'embedded Postgres is up',

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createFilmsPipeline } from '../support/films.ts';
-import { settled, startWorld, waitFor, type World } from '../support/service.ts';
+import { settled, startWorld, type World, waitFor } from '../support/service.ts';
 
 describe('rows that change while their batch runs', () => {
   let world: World;
@@ -27,7 +27,8 @@ describe('rows that change while their batch runs', () => {
   };
   const running = () =>
     waitFor('the batch runs', async () => {
-      const rows = await world.sql`select from rowmill.batch_status where pipeline = ${pipeline} and state = 'running'`;
+      const rows =
+        await world.sql`select from rowmill.batch_status where pipeline = ${pipeline} and state = 'running'`;
       return rows.length > 0;
     });
   const counts = async () => {
@@ -40,7 +41,9 @@ describe('rows that change while their batch runs', () => {
     const before = world.simulator.ledger.executed;
     await world.sql
       .begin(async (tx) => {
-        await tx.unsafe(`insert into ${table} (title) select 'Film ' || n from generate_series(1, 2500) as n`);
+        await tx.unsafe(
+          `insert into ${table} (title) select 'Film ' || n from generate_series(1, 2500) as n`,
+        );
         throw new Error('changed my mind');
       })
       .catch(() => {});
@@ -87,7 +90,9 @@ describe('rows that change while their batch runs', () => {
       `insert into ${table} (title, description) select 'Sequel ' || n, 'Number ' || n from generate_series(1, 10) as n`,
     );
     await settled(world.sql, pipeline);
-    const rows = await world.sql.unsafe(`select from ${table} where summary like title || ':%' and title like 'Sequel%'`);
+    const rows = await world.sql.unsafe(
+      `select from ${table} where summary like title || ':%' and title like 'Sequel%'`,
+    );
     expect(rows).toHaveLength(10);
     expect(await counts()).toMatchObject({ stale: 10, failed: 0, problem: null });
   });
@@ -100,16 +105,24 @@ describe('rows that change while their batch runs', () => {
       alter table ${table} rename column title to "The Title";
       alter table ${table} rename column summary to "Sum mary";
       alter table ${table} rename to "Renamed ${number}"`);
-    await world.sql.unsafe(`insert into "Renamed ${number}" ("The Title", description) values ('Late film', 'x')`);
+    await world.sql.unsafe(
+      `insert into "Renamed ${number}" ("The Title", description) values ('Late film', 'x')`,
+    );
     await world.sql.unsafe(`update "Renamed ${number}" set "The Title" = 'Edited film' where "Key" = 2`);
     await settled(world.sql, pipeline);
-    const rows = await world.sql.unsafe(`select from "Renamed ${number}" where "Sum mary" like "The Title" || ':%'`);
+    const rows = await world.sql.unsafe(
+      `select from "Renamed ${number}" where "Sum mary" like "The Title" || ':%'`,
+    );
     expect(rows).toHaveLength(6);
     expect(await counts()).toMatchObject({ stale: 1, problem: null });
   });
 
   it('a dropped output column stops its pipeline alone, and pipeline_status says so', async () => {
-    await createFilmsPipeline(world.sql, { table: `${table}_other`, name: `${pipeline}_other`, flushAfter: '0 seconds' });
+    await createFilmsPipeline(world.sql, {
+      table: `${table}_other`,
+      name: `${pipeline}_other`,
+      flushAfter: '0 seconds',
+    });
     await insertFilms(3);
     await running();
     await world.sql.unsafe(`alter table ${table} drop column summary`);
@@ -117,7 +130,10 @@ describe('rows that change while their batch runs', () => {
     await settled(world.sql, `${pipeline}_other`);
     const [other] = await world.sql.unsafe(`select summary from ${table}_other`);
     expect(other!.summary).toContain('Film 1:');
-    expect(await counts()).toMatchObject({ enriched: 0, problem: expect.stringContaining('output column summary') });
+    expect(await counts()).toMatchObject({
+      enriched: 0,
+      problem: expect.stringContaining('output column summary'),
+    });
     await world.sql.unsafe(`insert into ${table} (title) values ('still possible')`);
   });
 
@@ -134,10 +150,12 @@ describe('rows that change while their batch runs', () => {
     await running();
     await world.sql`select rowmill.drop_pipeline(${pipeline})`;
     await waitFor('the batch is over', async () => {
-      const open = await world.sql`select from rowmill.batch_processing_details where state <> 'done' and done_at is null and pipeline_id in (select id from rowmill.pipelines where name = ${pipeline})`;
+      const open =
+        await world.sql`select from rowmill.batch_processing_details where state <> 'done' and done_at is null and pipeline_id in (select id from rowmill.pipelines where name = ${pipeline})`;
       return open.length === 0;
     });
-    const [batch] = await world.sql`select provider_status from rowmill.batch_status where pipeline = ${pipeline}`;
+    const [batch] =
+      await world.sql`select provider_status from rowmill.batch_status where pipeline = ${pipeline}`;
     expect(batch!.provider_status).toBe('cancelled');
     const rows = await world.sql.unsafe(`select from ${table} where summary is null`);
     expect(rows).toHaveLength(3);

@@ -30,24 +30,31 @@ describe('text that hurts', () => {
     await world.sql`
       select rowmill.create_pipeline(name => 'notes', source => 'notes', instructions => null,
         prompt => '{{Title}}|{{body}}|', outputs => array['echo'], model => 'gpt-4o-mini', format => 'text', flush_after => '0 seconds')`;
-    for (const [name, text] of texts) await world.sql`insert into notes ("Title", body) values (${name}, ${text})`;
-    for (let n = 0; n < 50; n += 1) await world.sql`insert into notes ("Title", body) values (${`plain ${n}`}, 'plain')`;
+    for (const [name, text] of texts)
+      await world.sql`insert into notes ("Title", body) values (${name}, ${text})`;
+    for (let n = 0; n < 50; n += 1)
+      await world.sql`insert into notes ("Title", body) values (${`plain ${n}`}, 'plain')`;
     await settled(world.sql, 'notes');
     for (const [name, text] of texts) prompts.set(name, `${name}|${text ?? ''}|`);
   });
   afterAll(() => world.stop());
 
-  it.each(texts.map(([name]) => name))('%s reaches the provider unchanged and gets its answer', async (name) => {
-    expect(world.simulator.ledger.timesPrompted(prompts.get(name)!)).toBe(1);
-    const [row] = await world.sql`select echo from notes where "Title" = ${name}`;
-    expect(row!.echo).not.toBeNull();
-  });
+  it.each(texts.map(([name]) => name))(
+    '%s reaches the provider unchanged and gets its answer',
+    async (name) => {
+      expect(world.simulator.ledger.timesPrompted(prompts.get(name)!)).toBe(1);
+      const [row] = await world.sql`select echo from notes where "Title" = ${name}`;
+      expect(row!.echo).not.toBeNull();
+    },
+  );
 
   it('breaks none of its neighbours', async () => {
     expect(await world.sql`select * from rowmill.row_failures`).toEqual([]);
-    const [plain] = await world.sql`select count(*) from notes where "Title" like 'plain %' and echo is not null`;
+    const [plain] =
+      await world.sql`select count(*) from notes where "Title" like 'plain %' and echo is not null`;
     expect(plain!.count).toBe(50);
-    const [status] = await world.sql`select enriched, problem from rowmill.pipeline_status where name = 'notes'`;
+    const [status] =
+      await world.sql`select enriched, problem from rowmill.pipeline_status where name = 'notes'`;
     expect(status).toMatchObject({ problem: null });
     expect(Number(status!.enriched)).toBe(50 + texts.length);
   });
@@ -57,8 +64,14 @@ describe('text that hurts', () => {
     await world.sql`
       select rowmill.create_pipeline(name => 'documents', source => 'documents', instructions => null,
         prompt => '{{doc}}', outputs => array['echo'], model => 'gpt-4o-mini', format => 'text', flush_after => '0 seconds')`;
-    const hostile = ['{"a":"\\u0000"}', '{"a":"\\ud800"}', '{"a" : 12345678901234567890.12}', '{"a":1,"a":2}'];
-    for (const [at, doc] of hostile.entries()) await world.sql`insert into documents (id, doc) values (${at}, ${doc}::text::json)`;
+    const hostile = [
+      '{"a":"\\u0000"}',
+      '{"a":"\\ud800"}',
+      '{"a" : 12345678901234567890.12}',
+      '{"a":1,"a":2}',
+    ];
+    for (const [at, doc] of hostile.entries())
+      await world.sql`insert into documents (id, doc) values (${at}, ${doc}::text::json)`;
     await settled(world.sql, 'documents');
     for (const doc of hostile) expect(world.simulator.ledger.timesPrompted(doc)).toBe(1);
     expect(await world.sql`select from documents where echo is null`).toHaveLength(0);
@@ -69,13 +82,13 @@ describe('answers that hurt', () => {
   let world: World;
   /** The model's answer for the row whose prompt is the key. */
   const answers: Record<string, string> = {
-    'nul': '{"summary":"before\\u0000after","score":1}',
-    'surrogate': '{"summary":"before\\ud800after","score":1}',
-    'emoji': '{"summary":"👩‍👧 \\u2028 \\"quoted\\" \\n","score":2}',
+    nul: '{"summary":"before\\u0000after","score":1}',
+    surrogate: '{"summary":"before\\ud800after","score":1}',
+    emoji: '{"summary":"👩‍👧 \\u2028 \\"quoted\\" \\n","score":2}',
     'big number': '{"summary":"x","score":12345678901234567890.123456789}',
     'not json': 'I am sorry, but',
     'wrong type': '{"summary":"x","score":"many"}',
-    'half': '{"summary":"x"',
+    half: '{"summary":"x"',
     'not an object': '[1,2]',
     'missing property': '{"summary":"x"}',
   };
@@ -100,7 +113,8 @@ describe('answers that hurt', () => {
     ['not an object', 'schema_mismatch'],
     ['missing property', 'schema_mismatch'],
   ])('%s is refused as %s, with its reason', async (body, errorClass) => {
-    const [failure] = await world.sql`select error_class, message, attempts from rowmill.row_failures where key = ${world.sql.json([body])}`;
+    const [failure] =
+      await world.sql`select error_class, message, attempts from rowmill.row_failures where key = ${world.sql.json([body])}`;
     expect(failure).toMatchObject({ error_class: errorClass, attempts: 1 });
     expect(failure!.message.length).toBeGreaterThan(10);
   });
@@ -113,7 +127,8 @@ describe('answers that hurt', () => {
   });
 
   it('break none of their neighbours', async () => {
-    const [plain] = await world.sql`select count(*) from notes where body like 'plain %' and summary is not null`;
+    const [plain] =
+      await world.sql`select count(*) from notes where body like 'plain %' and summary is not null`;
     expect(plain!.count).toBe(90);
   });
 });

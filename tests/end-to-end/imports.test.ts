@@ -13,13 +13,16 @@ describe('an import of 10,000 rows', () => {
       const n = from + at + 1;
       return `('Film ${n}', 'The story of number ${n}, about love and war in a small town by the sea.')`;
     }).join(',');
-  const insert = (from: number, to: number) => `insert into films (title, description) values ${values(from, to)}`;
+  const insert = (from: number, to: number) =>
+    `insert into films (title, description) values ${values(from, to)}`;
 
   /** Each row once, with the answer that was made from it, in chunks of 1,000. */
   async function expectEnriched(): Promise<void> {
     const { sql, simulator } = world;
     await settled(sql, 'films', 90_000);
-    const rows = await sql<{ id: number; title: string; summary: string | null; categories: string[] | null }[]>`
+    const rows = await sql<
+      { id: number; title: string; summary: string | null; categories: string[] | null }[]
+    >`
       select id, title, summary, categories from films order by id`;
     expect(rows.length).toBe(count);
     for (const row of rows) {

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Webhook } from 'standardwebhooks';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createFilmsPipeline } from '../support/films.ts';
 import { pgNetStub } from '../support/pg-net-stub.ts';
-import { ingestSecret, startWorld, waitFor, type World } from '../support/service.ts';
+import { ingestSecret, startWorld, type World, waitFor } from '../support/service.ts';
 
 describe('POST /v1/chunks', () => {
   let world: World;
@@ -22,7 +22,11 @@ describe('POST /v1/chunks', () => {
   });
 
   type Headers = Record<string, string>;
-  type Answer = { status: number; body: { status?: string; error?: { code: string; message: string } }; headers: globalThis.Headers };
+  type Answer = {
+    status: number;
+    body: { status?: string; error?: { code: string; message: string } };
+    headers: globalThis.Headers;
+  };
 
   async function post(body: string | Uint8Array<ArrayBuffer>, headers: Headers): Promise<Answer> {
     const response = await fetch(`${world.service.url}/v1/chunks`, {
@@ -30,11 +34,19 @@ describe('POST /v1/chunks', () => {
       headers: { 'Content-Type': 'application/json', ...headers },
       body,
     });
-    return { status: response.status, body: (await response.json()) as Answer['body'], headers: response.headers };
+    return {
+      status: response.status,
+      body: (await response.json()) as Answer['body'],
+      headers: response.headers,
+    };
   }
   function signed(body: string, at = new Date(), id = 'chunk_test'): Headers {
     const signature = new Webhook(ingestSecret).sign(id, at, body);
-    return { 'webhook-id': id, 'webhook-timestamp': String(Math.floor(at.getTime() / 1000)), 'webhook-signature': signature };
+    return {
+      'webhook-id': id,
+      'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
+      'webhook-signature': signature,
+    };
   }
   const postSigned = (body: object) => {
     const text = JSON.stringify(body);
@@ -43,7 +55,9 @@ describe('POST /v1/chunks', () => {
 
   /** A waiting chunk of ten rows, formed by a statement, and what was queued for pg_net. */
   async function formChunk(): Promise<{ id: number; body: string; headers: Headers }> {
-    await world.sql.unsafe(`insert into films (title, description) select 'Film ' || n, 'x' from generate_series(1, 10) as n`);
+    await world.sql.unsafe(
+      `insert into films (title, description) select 'Film ' || n, 'x' from generate_series(1, 10) as n`,
+    );
     const [chunk] = await world.sql<{ id: number }[]>`select max(id) as id from rowmill.chunks`;
     const [request] = await world.sql<{ body: Buffer; headers: Headers }[]>`
       select body, headers from net.http_request_queue order by id desc limit 1`;
@@ -112,14 +126,20 @@ describe('POST /v1/chunks', () => {
   it('no signature is refused with 401', async () => {
     const chunk = await formChunk();
     const answer = await post(chunk.body, {});
-    expect(answer).toMatchObject({ status: 401, body: { error: { code: 'bad_signature', message: expect.stringContaining('webhook-signature') } } });
+    expect(answer).toMatchObject({
+      status: 401,
+      body: { error: { code: 'bad_signature', message: expect.stringContaining('webhook-signature') } },
+    });
     await expectNothingStored(chunk.id);
   });
 
   it('a wrong signature is refused with 401', async () => {
     const chunk = await formChunk();
     const headers = { ...chunk.headers, 'webhook-signature': `v1,${Buffer.alloc(32).toString('base64')}` };
-    expect(await post(chunk.body, headers)).toMatchObject({ status: 401, body: { error: { code: 'bad_signature' } } });
+    expect(await post(chunk.body, headers)).toMatchObject({
+      status: 401,
+      body: { error: { code: 'bad_signature' } },
+    });
     expect(await post(`${chunk.body} `, chunk.headers)).toMatchObject({ status: 401 });
     await expectNothingStored(chunk.id);
   });
@@ -127,14 +147,20 @@ describe('POST /v1/chunks', () => {
   it('an old timestamp is refused with 401', async () => {
     const chunk = await formChunk();
     const old = signed(chunk.body, new Date(Date.now() - 6 * 60_000));
-    expect(await post(chunk.body, old)).toMatchObject({ status: 401, body: { error: { message: expect.stringContaining('5 minutes') } } });
+    expect(await post(chunk.body, old)).toMatchObject({
+      status: 401,
+      body: { error: { message: expect.stringContaining('5 minutes') } },
+    });
     await expectNothingStored(chunk.id);
   });
 
   it('truncated JSON is refused with 422', async () => {
     const chunk = await formChunk();
     const cut = chunk.body.slice(0, -5);
-    expect(await post(cut, signed(cut))).toMatchObject({ status: 422, body: { error: { code: 'invalid_json' } } });
+    expect(await post(cut, signed(cut))).toMatchObject({
+      status: 422,
+      body: { error: { code: 'invalid_json' } },
+    });
     await expectNothingStored(chunk.id);
   });
 
@@ -142,14 +168,20 @@ describe('POST /v1/chunks', () => {
     const chunk = await formChunk();
     const body = Buffer.alloc(100_000_000, 0x20);
     const answer = await post(body, signed('x'));
-    expect(answer).toMatchObject({ status: 413, body: { error: { code: 'too_large', message: expect.stringContaining('post_max_bytes') } } });
+    expect(answer).toMatchObject({
+      status: 413,
+      body: { error: { code: 'too_large', message: expect.stringContaining('post_max_bytes') } },
+    });
     await expectNothingStored(chunk.id);
   });
 
   it('an unknown pipeline is refused with 422', async () => {
     const chunk = await formChunk();
     const answer = await postSigned({ chunk_id: chunk.id, pipeline: 'flims' });
-    expect(answer).toMatchObject({ status: 422, body: { error: { code: 'unknown_pipeline', message: expect.stringContaining('flims') } } });
+    expect(answer).toMatchObject({
+      status: 422,
+      body: { error: { code: 'unknown_pipeline', message: expect.stringContaining('flims') } },
+    });
     await expectNothingStored(chunk.id);
   });
 
@@ -163,14 +195,20 @@ describe('POST /v1/chunks', () => {
   it('rows that do not belong to the chunk are refused with 422', async () => {
     const chunk = await formChunk();
     const answer = await postSigned({ chunk_id: chunk.id, pipeline: 'films', rows: [row(0), row(10)] });
-    expect(answer).toMatchObject({ status: 422, body: { error: { code: 'foreign_rows', message: expect.stringContaining('no row 10') } } });
+    expect(answer).toMatchObject({
+      status: 422,
+      body: { error: { code: 'foreign_rows', message: expect.stringContaining('no row 10') } },
+    });
     await expectNothingStored(chunk.id);
   });
 
   it('a place that comes twice is refused with 422', async () => {
     const chunk = await formChunk();
     const answer = await postSigned({ chunk_id: chunk.id, pipeline: 'films', rows: [row(0), row(0)] });
-    expect(answer).toMatchObject({ status: 422, body: { error: { code: 'duplicate_n', message: expect.stringContaining('0 came twice') } } });
+    expect(answer).toMatchObject({
+      status: 422,
+      body: { error: { code: 'duplicate_n', message: expect.stringContaining('0 came twice') } },
+    });
     await expectNothingStored(chunk.id);
   });
 
@@ -178,11 +216,17 @@ describe('POST /v1/chunks', () => {
     ['a missing chunk_id', { pipeline: 'films' }],
     ['a typo in a key', { chunk_id: 1, pipeline: 'films', row: [] }],
     ['a malformed hash', { chunk_id: 1, pipeline: 'films', rows: [{ ...row(0), hash: 'x' }] }],
-    ['an input that is a number', { chunk_id: 1, pipeline: 'films', rows: [{ ...row(0), input: { title: 1 } }] }],
+    [
+      'an input that is a number',
+      { chunk_id: 1, pipeline: 'films', rows: [{ ...row(0), input: { title: 1 } }] },
+    ],
     ['no object at all', []],
   ])('%s is refused with 422 and says what was expected', async (_what, body) => {
     const answer = await postSigned(body);
-    expect(answer).toMatchObject({ status: 422, body: { error: { code: 'invalid_chunk', message: expect.stringContaining('not a chunk') } } });
+    expect(answer).toMatchObject({
+      status: 422,
+      body: { error: { code: 'invalid_chunk', message: expect.stringContaining('not a chunk') } },
+    });
   });
 
   it('rows whose input changed on the way are sent, and their answers refused and asked for again', async () => {
@@ -196,7 +240,8 @@ describe('POST /v1/chunks', () => {
       const rows = await world.sql`select from films where summary like title || ':%'`;
       return rows.length === 10;
     });
-    const [batch] = await world.sql`select rows_stale from rowmill.batch_status order by rows_stale desc limit 1`;
+    const [batch] =
+      await world.sql`select rows_stale from rowmill.batch_status order by rows_stale desc limit 1`;
     expect(batch!.rows_stale).toBe(1);
   });
 });
