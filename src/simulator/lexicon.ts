@@ -4,23 +4,28 @@
  */
 const vocabulary: Record<string, string> = {
   Action: 'action fight fights battle chase explosion mercenary assassin commando hijack rescue hero',
-  Adventure: 'adventure journey quest expedition treasure explorer island jungle pirate pirates voyage',
+  Adventure:
+    'adventure journey quest expedition treasure explorer island jungle pirate pirates voyage mountain forest castle shipwreck desert',
   Animation: 'animated animation cartoon toy toys',
   Biography: 'biography biographical biopic memoir',
-  Comedy: 'comedy funny hilarious comic joke jokes laugh prank wedding misadventures',
+  Comedy:
+    'comedy funny hilarious comic joke jokes laugh prank wedding misadventures party charming mistaken nasty',
   Crime:
-    'murder crime criminal killer police detective robbery heist gangster mafia mob prison convict theft',
+    'murder crime criminal killer police detective robbery heist gangster mafia mob prison convict theft gang gangs kill killing shot jewels policeman lawyer court violent thieves',
   Documentary: 'documentary footage interviews',
-  Drama: 'drama struggle struggles grief tragedy dying addiction redemption divorce',
+  Drama:
+    'drama struggle struggles grief tragedy dying addiction redemption divorce lonely widow girl village neighbours actress hollywood desperate pregnant',
   Family: 'family children kids mother father daughter son parents siblings brother sister',
   Fantasy: 'magic magical wizard witch dragon fairy kingdom hobbit sorcerer myth',
-  History: 'history historical century king queen emperor empire revolution medieval',
+  History:
+    'history historical century king queen emperor empire revolution medieval samurai soviet roman rome',
   Horror: 'horror haunted ghost zombie zombies vampire demon terror evil monster possessed',
-  Music: 'music musician band singer song songs concert piano guitar',
-  Mystery: 'mystery mysterious investigate investigates investigation disappearance clue secret secrets',
-  Romance: 'love romance romantic lover lovers marriage affair kiss falls',
+  Music: 'music musician band singer song songs concert piano guitar pianist orchestra opera dancer dance',
+  Mystery:
+    'mystery mysterious investigate investigates investigation disappearance clue secret secrets missing reporter stranger hides gossip',
+  Romance: 'love romance romantic lover lovers marriage affair kiss falls couple bride wife husband',
   'Science Fiction':
-    'space alien aliens robot robots future planet spaceship galaxy android cyborg dystopian',
+    'space alien aliens robot robots future planet spaceship galaxy android cyborg dystopian dinosaurs dinosaur cloned laboratory machine',
   Sport: 'sport sports boxing boxer football baseball basketball coach team championship race racing',
   Thriller: 'thriller conspiracy hostage spy kidnapped kidnapping blackmail stalker bomb',
   War: 'war soldier soldiers army nazi wartime battlefield military vietnam',
