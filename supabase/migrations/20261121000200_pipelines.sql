@@ -25,11 +25,13 @@ create table rowmill.pipelines (
   state_reason text,
   problem text,
   problem_at timestamptz,
+  problem_by text,
   trigger_names text not null default '',
   created_at timestamptz not null default now(),
   dropped_at timestamptz,
   constraint pipelines_state_is_known check (state in ('active', 'paused', 'dropped')),
   constraint pipelines_dropped_at_iff_dropped check ((state = 'dropped') = (dropped_at is not null)),
+  constraint pipelines_problem_has_a_finder check (problem_by in ('tick', 'worker') and (problem is null) = (problem_by is null)),
   constraint pipelines_format_is_known check (format in ('json', 'text')),
   constraint pipelines_endpoint_is_known check (endpoint in ('/v1/chat/completions', '/v1/responses')),
   constraint pipelines_chunk_size_fits_a_batch check (chunk_size between 1 and 50000),
@@ -45,6 +47,7 @@ comment on column rowmill.pipelines.outputs is '[{"name","attnum","encoding"}]: 
 comment on column rowmill.pipelines.filter_columns is '[{"name","attnum"}]: columns that the filter reads.';
 comment on column rowmill.pipelines.response_schema is 'JSON Schema of an answer, as json and not jsonb: the order of its properties is the order in which a model writes them.';
 comment on column rowmill.pipelines.problem is 'The last error of forming, reading or applying; null once it works again.';
+comment on column rowmill.pipelines.problem_by is 'Who found it and will clear it: the tick knows nothing of a provider that refuses work, nor a worker of a post that fails.';
 comment on column rowmill.pipelines.trigger_names is 'Fingerprint of the column names in the generated trigger functions; the tick writes them anew when it differs.';
 
 -- No foreign key from here to pipelines: this table is written inside users' transactions, and a look-up

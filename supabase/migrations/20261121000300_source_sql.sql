@@ -99,10 +99,10 @@ begin
   -- A key travels as JSON and comes back through the text of its type.
   select
     string_agg(
-      format('s.%I = (k.key ->> %s)::%s', a.attname, k.place - 1, format_type(a.atttypid, a.atttypmod)),
+      format('s.%I operator(pg_catalog.=) (k.key ->> %s)::%s', a.attname, k.place - 1, format_type(a.atttypid, a.atttypmod)),
       ' and ' order by k.place
     ),
-    format('jsonb_build_array(%s)', string_agg(format('s.%I', a.attname), ', ' order by k.place)),
+    format('pg_catalog.jsonb_build_array(%s)', string_agg(format('s.%I', a.attname), ', ' order by k.place)),
     string_agg(format('s.%I', a.attname), ', ' order by k.place)
   into strict v_parts.key_match, v_parts.key_value, v_parts.key_list
   from unnest(v_pipeline.key_columns) with ordinality as k(attnum, place)
@@ -113,13 +113,13 @@ begin
   -- the values, which tells null from empty, needs no quoting, and takes half the time of hashing their JSON.
   select
     format(
-      'jsonb_object(array[%s]::text[], array[%s]::text[])',
+      'pg_catalog.jsonb_object(array[%s]::text[], array[%s]::text[])',
       string_agg(quote_literal(i.name), ', ' order by i.place),
       string_agg(i.value, ', ' order by i.place)
     ),
     format(
-      'left(encode(sha256(array_send(array[%s]::bytea[])), ''hex''), 16)',
-      string_agg(format('convert_to(%s, ''UTF8'')', i.value), ', ' order by i.place)
+      'pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.array_send(array[%s]::bytea[])), ''hex''), 16)',
+      string_agg(format('pg_catalog.convert_to(%s, ''UTF8'')', i.value), ', ' order by i.place)
     )
   into strict v_parts.input, v_parts.hash
   from (
@@ -127,7 +127,7 @@ begin
       i.value ->> 'name' as name,
       i.place,
       case
-        when t.typcategory in ('A', 'C') then format('to_jsonb(s.%I)::text', a.attname)
+        when t.typcategory in ('A', 'C') then format('pg_catalog.to_jsonb(s.%I)::text', a.attname)
         else format('s.%I::text', a.attname)
       end as value
     from jsonb_array_elements(v_pipeline.inputs) with ordinality as i(value, place)

@@ -25,6 +25,23 @@ comment on function rowmill.base_type(oid) is 'The type under a domain, however 
 revoke all on function rowmill.base_type(oid) from public;
 
 -- API: internal
+create function rowmill.forbids_null(type oid)
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+  with recursive domains(base, forbids) as (
+    select t.typbasetype, t.typnotnull from pg_type as t where t.oid = forbids_null.type and t.typtype = 'd'
+    union all
+    select t.typbasetype, t.typnotnull from domains as d join pg_type as t on t.oid = d.base and t.typtype = 'd'
+  )
+  select coalesce(bool_or(d.forbids), false) from domains as d;
+$$;
+comment on function rowmill.forbids_null(oid) is 'Whether a type is a domain that is "not null", or stands over one that is.';
+revoke all on function rowmill.forbids_null(oid) from public;
+
+-- API: internal
 create function rowmill.value_schema(type oid, nullable boolean, about text)
 returns json
 language plpgsql
@@ -116,7 +133,7 @@ as $$
       a.attname,
       rowmill.value_schema(
         a.atttypid,
-        not a.attnotnull and not coalesce(t.typnotnull, false),
+        not a.attnotnull and not rowmill.forbids_null(a.atttypid),
         col_description(answer_schema.source, a.attnum)
       )
       order by c.place
@@ -125,8 +142,7 @@ as $$
     'additionalProperties', false
   )
   from unnest(answer_schema.columns) with ordinality as c(attnum, place)
-  join pg_attribute as a on a.attrelid = answer_schema.source and a.attnum = c.attnum
-  join pg_type as t on t.oid = a.atttypid;
+  join pg_attribute as a on a.attrelid = answer_schema.source and a.attnum = c.attnum;
 $$;
 comment on function rowmill.answer_schema(regclass, smallint[]) is
   'The strict schema of an answer that fills these columns: a comment describes, "not null" forbids null. Strict mode wants every property required, so a nullable one may be null instead of missing.';

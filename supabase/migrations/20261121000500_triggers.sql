@@ -193,6 +193,11 @@ begin
     format(
       $body$
     begin
+      -- An answer that is written must not ask again, where a BEFORE trigger changes an input with it (updated_at).
+      -- What the user's triggers edit besides stands deeper, and is queued.
+      if current_setting('rowmill.applying', true) = '%1$s' and pg_trigger_depth() = 1 then
+        return new;
+      end if;
       insert into rowmill.pending_keys (pipeline_id, keys, row_count)
       values (%1$s, jsonb_build_array(jsonb_build_array(%2$s)), 1);
       return new; -- it stands before an update too, where null would undo it

@@ -257,7 +257,11 @@ comment on function rowmill.check_outputs(regclass, text[], smallint[], text, js
 revoke all on function rowmill.check_outputs(regclass, text[], smallint[], text, json) from public;
 
 -- API: internal
-create function rowmill.check_cycle(source regclass, inputs jsonb, outputs jsonb)
+create function rowmill.check_cycle(
+  source regclass,
+  inputs jsonb, -- columns whose edit asks for the row again: the prompt's, and the filter's that are no outputs
+  outputs jsonb
+)
 returns void
 language plpgsql
 stable
@@ -276,7 +280,9 @@ begin
     from filled as f
     join rowmill.pipelines as p on p.source = check_cycle.source and p.state <> 'dropped' and p.name <> all (f.path)
     cross join lateral jsonb_array_elements(p.outputs) as o
-    where p.inputs @> jsonb_build_array(jsonb_build_object('attnum', f.attnum))
+    where p.inputs || p.filter_columns @> jsonb_build_array(jsonb_build_object('attnum', f.attnum))
+    -- a pipeline's own outputs never ask it again
+    and not p.outputs @> jsonb_build_array(jsonb_build_object('attnum', f.attnum))
   )
   select array_to_string(f.path, ' -> ') into v_path
   from filled as f
@@ -285,7 +291,7 @@ begin
   if v_path is not null then
     raise exception using errcode = 'RM108', message = 'this pipeline and others would feed each other for ever',
       detail = format('Its output comes back as its input through: %s.', v_path),
-      hint = 'Take one of the columns out of a prompt or out of the outputs.';
+      hint = 'Take one of the columns out of a prompt, a filter or the outputs.';
   end if;
 end;
 $$;
@@ -411,7 +417,6 @@ begin
         detail = 'A column is filled from the property of its name.', hint = 'Add the property, or take the column out of outputs.';
     end if;
   end if;
-  perform rowmill.check_cycle(create_pipeline.source, v_inputs, v_outputs);
 
   if create_pipeline.format = 'json' then
     v_schema := coalesce(create_pipeline.output_schema, rowmill.answer_schema(
@@ -421,6 +426,15 @@ begin
   end if;
 
   v_filter_columns := rowmill.filter_columns_of(create_pipeline.source, v_filter);
+  perform rowmill.check_cycle(
+    create_pipeline.source,
+    v_inputs || (
+      select coalesce(jsonb_agg(f.value), '[]')
+      from jsonb_array_elements(v_filter_columns) as f
+      where not v_outputs @> jsonb_build_array(jsonb_build_object('attnum', f.value -> 'attnum'))
+    ),
+    v_outputs
+  );
   insert into rowmill.pipelines (
     name, source, source_name, key_columns, inputs, outputs, filter, filter_columns, instructions, prompt, model, endpoint,
     format, params, response_schema, chunk_size, flush_after, max_attempts

@@ -124,6 +124,10 @@ begin
     select v_body || jsonb_build_object('rows', coalesce(jsonb_agg(jsonb_build_object('n', r.n, 'hash', r.hash, 'input', r.input)), '[]'))
     into strict v_body
     from rowmill.read_chunk(v_chunk.id, 0, v_chunk.row_count) as r;
+    -- The few may not have been like the rest.
+    if octet_length(v_body::text) > v_settings.post_max_bytes then
+      v_body := v_body - 'rows';
+    end if;
   end if;
 
   -- The secret signs and stays here: pg_net's tables, headers included, can be read by many.
@@ -173,6 +177,8 @@ declare
   v_entry record;
   v_ids bigint[];
   v_total integer := 0;
+  v_other_ids bigint[];
+  v_other_total integer := 0;
   v_only_missing boolean;
   v_keys jsonb;
   v_rest jsonb;
@@ -197,11 +203,21 @@ begin
     for update skip locked
   loop
     v_only_missing := coalesce(v_only_missing, v_entry.only_missing);
-    continue when v_entry.only_missing <> v_only_missing;
-    v_ids := v_ids || v_entry.id;
-    v_total := v_total + v_entry.row_count;
-    exit when v_total >= v_chunk_size;
+    if v_entry.only_missing = v_only_missing then
+      v_ids := v_ids || v_entry.id;
+      v_total := v_total + v_entry.row_count;
+    else
+      v_other_ids := v_other_ids || v_entry.id;
+      v_other_total := v_other_total + v_entry.row_count;
+    end if;
+    exit when greatest(v_total, v_other_total) >= v_chunk_size;
   end loop;
+  -- A chunk is of one kind. A full one does not wait for an incomplete one of the other kind that is older.
+  if v_other_total >= v_chunk_size then
+    v_only_missing := not v_only_missing;
+    v_ids := v_other_ids;
+    v_total := v_other_total;
+  end if;
   if v_total = 0 or (v_total < v_chunk_size and not form_chunk.partial) then
     return null;
   end if;

@@ -142,13 +142,16 @@ begin
     using jsonb_to_recordset(settle_failures.failures)
       as f(c bigint, n integer, h text, class text, code text, message text, retried boolean, counted boolean, delay_seconds integer)
     where t.chunk_id = f.c and t.n = f.n and t.hash = f.h and t.pipeline_id = settle_failures.pipeline_id
-    returning t.key, t.hash, f.class, f.code, left(f.message, 2000) as message, f.retried, f.counted, f.delay_seconds
+    returning t.chunk_id, t.key, t.hash, f.class, f.code, left(f.message, 2000) as message, f.retried, f.counted, f.delay_seconds
+  ), latest as (
+    -- A row that was edited meanwhile may be in the batch twice; its latest input counts.
+    select distinct on (t.key) t.* from taken as t order by t.key, t.chunk_id desc
   ), noted as (
     insert into rowmill.failures as f (pipeline_id, key, hash, error_class, code, message, attempts, is_final, batch_id)
     select
       settle_failures.pipeline_id, t.key, t.hash, t.class, t.code, t.message,
       t.counted::integer, not t.retried or t.counted::integer >= v_max_attempts, settle_failures.batch_id
-    from taken as t
+    from latest as t
     on conflict (pipeline_id, md5(key::text)) do update
     set
       hash = excluded.hash,
@@ -175,7 +178,7 @@ begin
           case when t.counted then least(interval '15 seconds' * power(2, n.attempts - 1), interval '1 hour') else '0'::interval end
         ) as delay
         from noted as n
-        join taken as t on t.key = n.key
+        join latest as t on t.key = n.key
         where not n.is_final
       ) as d
     ) as q
@@ -205,6 +208,7 @@ declare
   v_taken integer;
   v_written integer;
   v_unwritten jsonb;
+  v_kept boolean;
   v_stale integer := 0;
   v_half integer;
   v_left jsonb;
@@ -213,11 +217,14 @@ declare
   v_message text;
 begin
   begin
+    -- The table's own triggers and checks run inside this statement, and may name things as any session of this
+    -- role does. All that is ours in it is qualified: whoever may create functions there must not become us.
+    set local search_path to default;
     execute format(
       $sql$
       with taken as (
         delete from rowmill.chunk_rows as t
-        using jsonb_to_recordset($1) as r(c bigint, n integer, h text, %1$s)
+        using pg_catalog.jsonb_to_recordset($1) as r(c bigint, n integer, h text, %1$s)
         where t.chunk_id = any ($2) and t.chunk_id = r.c and t.n = r.n and t.hash = r.h
         returning t.key, t.hash, r.*
       ), written as (
@@ -228,22 +235,40 @@ begin
         returning k.key
       )%6$s
       select
-        (select count(*) from taken),
-        (select count(*) from written),
-        (select jsonb_agg(t.key) from taken as t where (select count(*) from taken) <> (select count(*) from written) and t.key not in (select w.key from written as w))
+        (select pg_catalog.count(*) from taken),
+        (select pg_catalog.count(*) from written),
+        (select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('key', t.key, 'hash', t.hash)) from taken as t where (select pg_catalog.count(*) from taken) <> (select pg_catalog.count(*) from written) and t.key not in (select w.key from written as w))
       $sql$,
       parts.value_columns, parts.relation, parts.set_list, parts.key_match, parts.hash,
       case when write_answers.heals then
-        format(', healed as (delete from rowmill.failures as f using written as w where f.pipeline_id = %s and md5(f.key::text) = md5(w.key::text))', write_answers.pipeline_id)
+        format(', healed as (delete from rowmill.failures as f using written as w where f.pipeline_id = %s and pg_catalog.md5(f.key::text) = pg_catalog.md5(w.key::text))', write_answers.pipeline_id)
       end
     )
     into strict v_taken, v_written, v_unwritten
     using write_answers.answers, write_answers.chunk_ids;
+    set local search_path = '';
+
+    if v_unwritten is not null then
+      execute format(
+        'select exists (select from jsonb_to_recordset($1) as k(key jsonb, hash text) join %1$s as s on %2$s where %3$s = k.hash)',
+        parts.relation, parts.key_match, parts.hash
+      )
+      into strict v_kept
+      using v_unwritten;
+      if v_kept then
+        -- Taken for stale, it would be asked for, and paid for, for ever.
+        raise exception 'a trigger of the table kept the row as it was';
+      end if;
+    end if;
   exception
-    -- The row's own fault: data, constraints, check options, and what the user's triggers raise. Anything
-    -- else is none, and must not cost the row its answer.
-    when data_exception or integrity_constraint_violation or with_check_option_violation or raise_exception then
+    when others then
       get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
+      -- No row's fault, and none may lose its answer to it: connection, transaction state, deadlocks, rights and
+      -- missing objects, resources, locks, an operator, the system. The rest is the row's own: data, constraints,
+      -- and whatever the user's triggers raise, under codes of their own as well.
+      if left(v_state, 2) in ('08', '0A', '25', '40', '42', '53', '54', '55', '57', '58', 'XX') then
+        raise;
+      end if;
       if jsonb_array_length(write_answers.answers) = 1 then
         return jsonb_build_object('enriched', 0, 'stale', 0, 'gone', 0, 'failed', rowmill.settle_failures(
           write_answers.pipeline_id,
@@ -273,7 +298,7 @@ begin
     execute format(
       $sql$
       with stale as (
-        select k.key from jsonb_array_elements($1) as k(key) join %1$s as s on %2$s
+        select k.key from jsonb_to_recordset($1) as k(key jsonb) join %1$s as s on %2$s
       ), queued as (
         insert into rowmill.pending_keys (pipeline_id, keys, row_count, only_missing)
         select $2, jsonb_agg(stale.key), count(*), true from stale having count(*) > 0
@@ -311,6 +336,9 @@ returns jsonb
 language plpgsql
 security definer -- the worker has no rights on the source table
 set search_path = ''
+-- Shorter than deadlock_timeout (1 s): where a slice and a user's statement wait for each other, the slice gives
+-- way before Postgres looks for a victim, and is applied later.
+set lock_timeout = '500ms'
 -- The hash of an input must be the one that read_chunk made.
 set timezone = 'UTC'
 set datestyle = 'ISO, YMD'
@@ -340,10 +368,13 @@ begin
 
   if jsonb_array_length(apply_results.answers) > 0 then
     if exists (select from pg_class as c where c.oid = v_pipeline.source) then
+      perform set_config('rowmill.applying', v_pipeline.id::text, true);
       v_counts := rowmill.write_answers(
         v_pipeline.id, v_chunk_ids, rowmill.source_parts_of(v_pipeline.id), apply_results.answers,
         exists (select from rowmill.failures as f where f.pipeline_id = v_pipeline.id)
       );
+      -- Not as a "set" of the function, which only a superuser may give a parameter of this kind.
+      perform set_config('rowmill.applying', '', true);
     else
       with taken as (
         delete from rowmill.chunk_rows as t
@@ -553,9 +584,13 @@ security definer -- the worker has no rights on the tables
 set search_path = ''
 as $$
   update rowmill.pipelines as p
-  set problem = note_pipeline_problem.problem, problem_at = now()
+  set
+    problem = note_pipeline_problem.problem,
+    problem_at = case when note_pipeline_problem.problem is not null then now() end,
+    problem_by = case when note_pipeline_problem.problem is not null then 'worker' end
   where p.id = note_pipeline_problem.pipeline_id
-  and p.problem is distinct from note_pipeline_problem.problem;
+  and p.problem is distinct from note_pipeline_problem.problem
+  and (note_pipeline_problem.problem is not null or p.problem_by = 'worker');
 $$;
-comment on function rowmill.note_pipeline_problem(bigint, text) is 'What stands in pipeline_status until it works again; null clears it.';
+comment on function rowmill.note_pipeline_problem(bigint, text) is 'What a worker found wrong, for pipeline_status; null, when it works again, clears what a worker found.';
 revoke all on function rowmill.note_pipeline_problem(bigint, text) from public;

@@ -243,7 +243,7 @@ declare
   v_pipeline rowmill.pipelines := rowmill.pipeline_named(pipeline);
 begin
   update rowmill.pipelines as p
-  set state = 'active', state_reason = null, problem = null, problem_at = null
+  set state = 'active', state_reason = null, problem = null, problem_at = null, problem_by = null
   where p.id = v_pipeline.id;
 end;
 $$;

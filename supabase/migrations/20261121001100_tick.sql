@@ -51,6 +51,24 @@ $$;
 comment on function rowmill.tick_pipeline(bigint, integer) is 'Takes one pipeline forward: renames, new partitions and BEFORE triggers, a slice of a backfill, up to max_chunks chunks. Raises what is wrong with it.';
 revoke all on function rowmill.tick_pipeline(bigint, integer) from public;
 
+-- API: internal
+create function rowmill.note_tick_problem(pipeline_id bigint, problem text)
+returns void
+language sql
+set search_path = ''
+as $$
+  update rowmill.pipelines as p
+  set
+    problem = note_tick_problem.problem,
+    problem_at = case when note_tick_problem.problem is not null then now() end,
+    problem_by = case when note_tick_problem.problem is not null then 'tick' end
+  where p.id = note_tick_problem.pipeline_id
+  and p.problem is distinct from note_tick_problem.problem
+  and (note_tick_problem.problem is not null or p.problem_by = 'tick');
+$$;
+comment on function rowmill.note_tick_problem(bigint, text) is 'What the tick found wrong, for pipeline_status; null, when it works again, clears what the tick found.';
+revoke all on function rowmill.note_tick_problem(bigint, text) from public;
+
 -- API: worker
 create function rowmill.tick(max_chunks integer default 50)
 returns jsonb
@@ -84,7 +102,7 @@ begin
   select count(*) into strict v_released from expired;
 
   for v_pipeline in
-    select p.id, p.problem
+    select p.id, p.problem_by
     from rowmill.pipelines as p
     where p.state = 'active'
     and (
@@ -92,6 +110,8 @@ begin
       or exists (select from rowmill.backfills as b where b.pipeline_id = p.id and b.finished_at is null)
       or p.trigger_names <> coalesce(rowmill.trigger_names_of(p.id), '')
       or rowmill.triggers_are_behind(p.id)
+      or p.problem_by = 'tick'
+      or exists (select from rowmill.trigger_errors as e where e.pipeline_id = p.id and not e.keys_lost)
     )
     order by p.id
   loop
@@ -101,13 +121,13 @@ begin
       v_formed := v_formed + (v_counts ->> 'formed')::integer;
       v_posted := v_posted + (v_counts ->> 'posted')::integer;
       v_more := v_more or (v_counts ->> 'more')::boolean;
-      if v_pipeline.problem is not null then
-        perform rowmill.note_pipeline_problem(v_pipeline.id, null);
+      if v_pipeline.problem_by = 'tick' then
+        perform rowmill.note_tick_problem(v_pipeline.id, null);
       end if;
       delete from rowmill.trigger_errors as e where e.pipeline_id = v_pipeline.id and not e.keys_lost;
     exception when others then
       -- One broken pipeline holds up no other.
-      perform rowmill.note_pipeline_problem(v_pipeline.id, sqlerrm);
+      perform rowmill.note_tick_problem(v_pipeline.id, sqlerrm);
     end;
   end loop;
 
@@ -128,7 +148,7 @@ begin
           v_posted := v_posted + 1;
         end if;
       exception when others then
-        perform rowmill.note_pipeline_problem(v_chunk.pipeline_id, 'a chunk could not be posted: ' || sqlerrm);
+        perform rowmill.note_tick_problem(v_chunk.pipeline_id, 'a chunk could not be posted: ' || sqlerrm);
       end;
     end loop;
   end if;

@@ -2,7 +2,14 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/service.ts';
-import { answer, apply, createFilms, createPipeline, endedBatch, insertFilms } from '../support/sql-factories.ts';
+import {
+  answer,
+  apply,
+  createFilms,
+  createPipeline,
+  endedBatch,
+  insertFilms,
+} from '../support/sql-factories.ts';
 
 let database: TestDatabase;
 let clients: postgres.Sql[] = [];
@@ -15,7 +22,11 @@ afterAll(async () => {
 });
 
 function session(name: string): postgres.Sql {
-  const client = postgres(database.url, { max: 1, onnotice: () => {}, connection: { application_name: name } });
+  const client = postgres(database.url, {
+    max: 1,
+    onnotice: () => {},
+    connection: { application_name: name },
+  });
   clients = [...clients, client];
   return client;
 }

@@ -24,7 +24,7 @@ const casts: Record<string, string> = { source: 'regclass', outputs: 'text[]', f
 const documents = new Set(['output_schema', 'params']);
 
 /** Declares a pipeline with named arguments, over `films` where nothing else is said; returns its id. */
-export async function createPipeline(sql: postgres.Sql, options: PipelineOptions = {}): Promise<number> {
+export async function createPipeline(sql: postgres.ISql, options: PipelineOptions = {}): Promise<number> {
   const given: Record<string, unknown> = {
     name: 'films',
     source: 'public.films',
@@ -55,14 +55,14 @@ function arrayLiteral(values: string[] | null): string | null {
 }
 
 /** A table of films: `id`, the input `title`, the outputs `summary` and `score`, and `note`, which nothing reads. */
-export async function createFilms(sql: postgres.Sql, table = 'public.films'): Promise<void> {
+export async function createFilms(sql: postgres.ISql, table = 'public.films'): Promise<void> {
   await sql.unsafe(
     `create table ${table} (id bigint primary key, title text, summary text, score integer, note text)`,
   );
 }
 
 /** Films `from` to `to`, in one statement. */
-export async function insertFilms(sql: postgres.Sql, from: number, to: number, table = 'public.films') {
+export async function insertFilms(sql: postgres.ISql, from: number, to: number, table = 'public.films') {
   await sql.unsafe(
     `insert into ${table} (id, title) select n, 'film ' || n from generate_series(${from}, ${to}) as n`,
   );
@@ -80,7 +80,7 @@ export async function refusal(statement: PromiseLike<unknown>): Promise<postgres
 }
 
 /** Every key of a pipeline that is queued or in an open chunk, oldest first, repetitions included. */
-export async function queuedKeys(sql: postgres.Sql, pipelineId: number): Promise<unknown[][]> {
+export async function queuedKeys(sql: postgres.ISql, pipelineId: number): Promise<unknown[][]> {
   const rows = await sql<{ key: unknown[] }[]>`
     select e.key
     from (
@@ -94,18 +94,18 @@ export async function queuedKeys(sql: postgres.Sql, pipelineId: number): Promise
 }
 
 /** Forgets what is queued, so that a test sees only what comes next. */
-export async function emptyQueue(sql: postgres.Sql, pipelineId: number): Promise<void> {
+export async function emptyQueue(sql: postgres.ISql, pipelineId: number): Promise<void> {
   await sql`delete from rowmill.pending_keys where pipeline_id = ${pipelineId}`;
   await sql`update rowmill.chunks set state = 'done', keys = null, owner = null, lease_until = null, ended_at = now()
     where pipeline_id = ${pipelineId} and state in ('waiting', 'accepted')`;
 }
 
-export async function tick(sql: postgres.Sql) {
+export async function tick(sql: postgres.ISql) {
   const [row] = await sql`select rowmill.tick() as counts`;
   return row!.counts as { queued: number; formed: number; posted: number; released: number; more: boolean };
 }
 
-export async function problemOf(sql: postgres.Sql, name: string): Promise<string | null> {
+export async function problemOf(sql: postgres.ISql, name: string): Promise<string | null> {
   const [row] = await sql`select problem from rowmill.pipeline_status where name = ${name}`;
   return row!.problem;
 }
@@ -114,7 +114,7 @@ export type HeldRow = { c: number; n: number; h: string; input: Record<string, s
 
 /** Takes every waiting chunk of a pipeline as a worker does; returns the rows that may be sent. */
 export async function takeChunks(
-  sql: postgres.Sql,
+  sql: postgres.ISql,
   name: string,
   worker = 'w',
 ): Promise<{ chunkIds: number[]; rows: HeldRow[] }> {
@@ -143,7 +143,7 @@ let batches = 0;
 
 /** Puts accepted chunks into a batch that the provider has. */
 export async function startBatch(
-  sql: postgres.Sql,
+  sql: postgres.ISql,
   taken: { chunkIds: number[]; rows: HeldRow[] },
   worker = 'w',
 ): Promise<EndedBatch> {
@@ -156,13 +156,13 @@ export async function startBatch(
 }
 
 /** Ends a running batch; `worker` then holds its harvest. */
-export async function endBatch(sql: postgres.Sql, batchId: number, worker = 'w'): Promise<void> {
+export async function endBatch(sql: postgres.ISql, batchId: number, worker = 'w'): Promise<void> {
   await sql`select rowmill.record_poll(${batchId}, 'completed', true, 'out', null, 0, 0, null)`;
   await sql`select rowmill.claim_ended_batches(${worker}, 100)`;
 }
 
 /** Everything that is queued, in one batch that has ended and whose harvest `worker` holds. */
-export async function endedBatch(sql: postgres.Sql, name: string, worker = 'w'): Promise<EndedBatch> {
+export async function endedBatch(sql: postgres.ISql, name: string, worker = 'w'): Promise<EndedBatch> {
   await sql`select rowmill.flush(${name})`;
   const batch = await startBatch(sql, await takeChunks(sql, name, worker), worker);
   await endBatch(sql, batch.batchId, worker);
@@ -173,7 +173,7 @@ export type Counts = Record<'enriched' | 'stale' | 'gone' | 'failed' | 'duplicat
 
 /** Applies one slice of an ended batch; positions follow on from the batch's own where none is given. */
 export async function apply(
-  sql: postgres.Sql,
+  sql: postgres.ISql,
   batchId: number,
   slice: {
     answers?: Json[];

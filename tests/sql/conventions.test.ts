@@ -1,0 +1,170 @@
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { migrationsDirectory } from '../../src/store/migrate.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { createFilms, createPipeline } from '../support/sql-factories.ts';
+
+const workerFunctions = [
+  'abandon_batch',
+  'apply_results',
+  'begin_batch',
+  'claim_chunk',
+  'claim_due_polls',
+  'claim_ended_batches',
+  'claim_stale_intents',
+  'claim_waiting_chunks',
+  'close_chunk',
+  'finish_batch',
+  'finish_harvest',
+  'get_pipeline',
+  'hold_rows',
+  'let_go_of_batch',
+  'note_input_file',
+  'note_pipeline_problem',
+  'note_poll_problem',
+  'put_back_rows',
+  'read_chunk',
+  'record_poll',
+  'refuse_rows',
+  'reject_batch',
+  'release_chunk',
+  'renew_leases',
+  'start_batch',
+  'tick',
+];
+
+const states = {
+  pipelines: ['active', 'dropped', 'paused'],
+  chunks: ['accepted', 'batched', 'done', 'waiting'],
+  batch_processing_details: ['abandoned', 'done', 'ended', 'harvested', 'preparing', 'rejected', 'running'],
+};
+
+describe('everything in schema rowmill', () => {
+  let database: TestDatabase;
+  let sql: TestDatabase['sql'];
+  let stranger: string;
+  beforeAll(async () => {
+    database = await createDatabase();
+    sql = database.sql;
+    await createFilms(sql);
+    await createPipeline(sql);
+    stranger = `anon_${database.url.slice(-12)}`;
+    await sql.unsafe(`create role ${stranger}`);
+  });
+  afterAll(async () => {
+    await sql.unsafe(`drop owned by ${stranger}; drop role ${stranger}`);
+    await database.drop();
+  });
+
+  const functionsThat = async (condition: string) =>
+    (
+      await sql.unsafe(`
+        select p.oid::regprocedure::text as name from pg_proc as p
+        where p.pronamespace = 'rowmill'::regnamespace and ${condition} order by 1`)
+    ).map((row) => row.name);
+  const relationsThat = async (condition: string) =>
+    (
+      await sql.unsafe(`
+        select c.oid::regclass::text as name from pg_class as c
+        where c.relnamespace = 'rowmill'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S') and ${condition} order by 1`)
+    ).map((row) => row.name);
+
+  it('is a function with an empty search_path', async () => {
+    expect(await functionsThat(`not coalesce('search_path=""' = any (p.proconfig), false)`)).toEqual([]);
+  });
+
+  it('is a function with a comment', async () => {
+    expect(await functionsThat(`obj_description(p.oid, 'pg_proc') is null`)).toEqual([]);
+  });
+
+  it('is a function that the public cannot call', async () => {
+    expect(await functionsThat(`has_function_privilege('public', p.oid, 'execute')`)).toEqual([]);
+  });
+
+  it('is a table with row level security', async () => {
+    expect(await relationsThat(`c.relkind in ('r', 'p') and not c.relrowsecurity`)).toEqual([]);
+  });
+
+  it('is a table or a view with a comment', async () => {
+    expect(await relationsThat(`c.relkind <> 'S' and obj_description(c.oid, 'pg_class') is null`)).toEqual(
+      [],
+    );
+  });
+
+  it('is a view that sees with the eyes of whoever looks', async () => {
+    expect(
+      await relationsThat(
+        `c.relkind = 'v' and not coalesce('security_invoker=true' = any (c.reloptions), false)`,
+      ),
+    ).toEqual([]);
+  });
+
+  it('is out of a stranger’s sight', async () => {
+    const [row] = await sql`select has_schema_privilege(${stranger}, 'rowmill', 'usage, create') as sees`;
+    expect(row!.sees).toBe(false);
+    expect(await functionsThat(`has_function_privilege('${stranger}', p.oid, 'execute')`)).toEqual([]);
+    const any = (
+      role: string,
+    ) => `case when c.relkind = 'S' then has_sequence_privilege('${role}', c.oid, 'usage, select, update')
+      else has_table_privilege('${role}', c.oid, 'select, insert, update, delete, truncate, references, trigger')
+        or has_any_column_privilege('${role}', c.oid, 'select, insert, update, references') end`;
+    expect(await relationsThat(any(stranger))).toEqual([]);
+    expect(await relationsThat(any('rowmill_worker'))).toEqual([]);
+  });
+
+  it('is out of a worker’s reach but for the worker’s functions', async () => {
+    const callable = await functionsThat(`has_function_privilege('rowmill_worker', p.oid, 'execute')`);
+    expect(callable.map((name) => /^rowmill\.(\w+)\(/.exec(name)![1]).sort()).toEqual(workerFunctions);
+    // ... which run as the owner: a worker has no rights on what they touch
+    expect(
+      await functionsThat(`has_function_privilege('rowmill_worker', p.oid, 'execute') and not p.prosecdef`),
+    ).toEqual([]);
+  });
+
+  it('is marked as the worker’s exactly where a worker may call it', async () => {
+    const files = (await readdir(migrationsDirectory)).filter((file) => file.endsWith('.sql'));
+    const text = (
+      await Promise.all(files.map((file) => readFile(path.join(migrationsDirectory, file), 'utf8')))
+    ).join('\n');
+    const marked = [...text.matchAll(/-- API: worker\ncreate function rowmill\.(\w+)/g)].map(
+      (match) => match[1],
+    );
+    // read_chunk serves the posts as well
+    expect([...new Set([...marked, 'read_chunk'])].sort()).toEqual(workerFunctions);
+  });
+
+  it('lets a worker tick and a stranger not', async () => {
+    await sql.begin(async (tx) => {
+      await tx`set local role rowmill_worker`;
+      await tx`select rowmill.tick()`;
+    });
+    for (const [role, statement] of [
+      [stranger, 'select rowmill.tick()'],
+      ['rowmill_worker', 'select * from rowmill.pipelines'],
+      ['rowmill_worker', 'select * from rowmill.pipeline_status'],
+      ['rowmill_worker', `select rowmill.drop_pipeline('films')`],
+      ['rowmill_worker', 'select value from rowmill.secrets'],
+    ] as const) {
+      const asked = sql.begin(async (tx) => {
+        await tx.unsafe(`set local role ${role}`);
+        await tx.unsafe(statement);
+      });
+      await expect(asked, statement).rejects.toMatchObject({ code: '42501' });
+    }
+  });
+
+  it.each(Object.entries(states))('knows these states of %s', async (table, known) => {
+    const [row] = await sql`
+      select pg_get_constraintdef(c.oid) as text from pg_constraint as c
+      where c.conrelid = ${`rowmill.${table}`}::text::regclass and c.conname like '%\\_state\\_is\\_known'`;
+    expect([...row!.text.matchAll(/'(\w+)'/g)].map((match: string[]) => match[1]).sort()).toEqual(known);
+  });
+
+  it('is a constraint that is named for its rule', async () => {
+    const unnamed = await sql`
+      select c.conrelid::regclass::text as table, c.conname from pg_constraint as c
+      where c.connamespace = 'rowmill'::regnamespace and c.contype = 'c' and c.conname ~ '_check\\d*$'`;
+    expect(unnamed).toEqual([]);
+  });
+});
