@@ -115,6 +115,8 @@ set search_path = ''
 as $$
 declare
   v_chunk rowmill.chunks;
+  v_parts rowmill.source_parts;
+  v_held integer[];
 begin
   select c.* into v_chunk
   from rowmill.chunks as c
@@ -131,18 +133,40 @@ begin
     and md5(f.key::text) = md5((v_chunk.keys -> r.n)::text)
     and f.hash <> r.hash;
   end if;
-  return query
-  insert into rowmill.chunk_rows (chunk_id, n, pipeline_id, key, hash)
-  select v_chunk.id, r.n, v_chunk.pipeline_id, v_chunk.keys -> r.n, r.hash
-  from jsonb_to_recordset(hold_rows.rows) as r(n integer, hash text)
-  where r.n >= 0 and r.n < v_chunk.row_count
-  order by md5((v_chunk.keys -> r.n)::text) -- one order for all sessions: no deadlock
-  on conflict do nothing
-  returning chunk_rows.n;
+  with held as (
+    insert into rowmill.chunk_rows (chunk_id, n, pipeline_id, key, hash)
+    select v_chunk.id, r.n, v_chunk.pipeline_id, v_chunk.keys -> r.n, r.hash
+    from jsonb_to_recordset(hold_rows.rows) as r(n integer, hash text)
+    where r.n >= 0 and r.n < v_chunk.row_count
+    order by md5((v_chunk.keys -> r.n)::text) -- one order for all sessions: no deadlock
+    on conflict do nothing
+    returning chunk_rows.n
+  )
+  select coalesce(array_agg(held.n), '{}') into strict v_held from held;
+
+  if v_chunk.only_missing then
+    -- An answer may have been written since the rows were read. Now that they are held, none can be on its way.
+    v_parts := rowmill.source_parts_of(v_chunk.pipeline_id);
+    execute format(
+      $sql$
+      with answered as (
+        delete from rowmill.chunk_rows as k
+        using %1$s as s
+        where k.chunk_id = $1 and k.n = any ($2) and %2$s and not (%3$s)
+        returning k.n
+      )
+      select coalesce(array_agg(h.n), '{}') from unnest($2) as h(n) where h.n not in (select answered.n from answered)
+      $sql$,
+      v_parts.relation, v_parts.key_match, v_parts.missing
+    )
+    into strict v_held
+    using v_chunk.id, v_held;
+  end if;
+  return query select h.n from unnest(v_held) as h(n);
 end;
 $$;
 comment on function rowmill.hold_rows(bigint, text, jsonb) is
-  'Notes rows of an accepted chunk, [{"n","hash"}], as in flight, and returns the places that may be sent: a row whose very input is in flight already is left out.';
+  'Notes rows of an accepted chunk, [{"n","hash"}], as in flight, and returns the places that may be sent: a row whose very input is in flight already is left out, and in a chunk of missing rows one that was answered since it was read.';
 revoke all on function rowmill.hold_rows(bigint, text, jsonb) from public;
 
 -- API: worker
