@@ -8,6 +8,8 @@ import type { Compiled } from '../submission/compiled.ts';
 
 const sliceLines = 1000;
 const sliceCharacters = 4_000_000;
+// Places are integers of four bytes; a higher one is of no chunk, and Postgres could not even read it.
+const highestPlace = 2_147_483_647;
 
 export type ResultFile = {
   batchId: number;
@@ -102,7 +104,7 @@ function readSlice(pipeline: Compiled, file: ResultFile['file'], lines: Line[], 
     slice.cached_tokens += outcome.usage?.cachedTokens ?? 0;
     slice.output_tokens += outcome.usage?.outputTokens ?? 0;
     const id = outcome.customId === null ? null : parseCustomId(outcome.customId);
-    if (id === null) {
+    if (id === null || id.n > highestPlace) {
       slice.unknown_lines += 1;
       continue;
     }

@@ -14,26 +14,38 @@ const concurrency = 2;
  * lease run out. Nothing is applied twice: each slice commits with its position.
  */
 export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> {
+  if (options.signal.aborted) return { claimed: 0, harvested: 0, failed: 0, more: 0 };
   const batches = await deps.store.claimEndedBatches(options.limit);
+  const untouched = new Set(batches.map((batch) => batch.batch_id));
   let harvested = 0;
   let failed = 0;
-  await inParallel(batches, concurrency, options.signal, async (batch) => {
-    const logger = deps.logger.child({ batch: batch.batch_id });
-    try {
-      if (batch.state === 'ended') {
-        const isFinished = await harvest({ ...deps, logger }, batch, options.signal);
-        if (!isFinished) return;
-        harvested += 1;
+  try {
+    await inParallel(batches, concurrency, options.signal, async (batch) => {
+      untouched.delete(batch.batch_id);
+      const logger = deps.logger.child({ batch: batch.batch_id });
+      let isHarvested = batch.state === 'harvested';
+      try {
+        if (!isHarvested) {
+          isHarvested = await harvest({ ...deps, logger }, batch, options.signal);
+          if (!isHarvested) return;
+          harvested += 1;
+        }
+        await cleanUp(deps, batch, options.signal);
+      } catch (error) {
+        failed += 1;
+        const message = error instanceof Error ? error.message : String(error);
+        const what = isHarvested ? 'cleaning up broke off' : 'the harvest broke off';
+        logger.error({ err: error }, `${what}; it is taken up again where it was`);
+        await deps.store.letGoOfBatch(batch.batch_id, message);
+        // Files that are left, or the service's own end, say nothing about the pipeline.
+        if (!isHarvested && !options.signal.aborted)
+          await deps.store.notePipelineProblem(batch.pipeline_id, message);
       }
-      await cleanUp(deps, batch, options.signal);
-    } catch (error) {
-      failed += 1;
-      const message = error instanceof Error ? error.message : String(error);
-      logger.error({ err: error }, 'the harvest broke off; it is taken up again where it was');
-      await deps.store.letGoOfBatch(batch.batch_id, message);
-      if (batch.state === 'ended') await deps.store.notePipelineProblem(batch.pipeline_id, message);
-    }
-  });
+    });
+  } finally {
+    // The service stops, or the store failed: nobody need wait for these leases to run out.
+    for (const batchId of untouched) await deps.store.letGoOfBatch(batchId, null);
+  }
   return {
     claimed: batches.length,
     harvested,

@@ -1,4 +1,7 @@
-/** Works through the items, a few at a time, and takes no new one once the signal is aborted. */
+/**
+ * Works through the items, a few at a time, and takes no new one once the signal is aborted. Rejects with the
+ * first failure, but only when whatever else is in hand has ended: nothing goes on behind its caller's back.
+ */
 export async function inParallel<Item>(
   items: Item[],
   concurrency: number,
@@ -12,5 +15,7 @@ export async function inParallel<Item>(
       await work(item);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, lane));
+  const lanes = Array.from({ length: Math.min(concurrency, items.length) }, lane);
+  const ends = await Promise.allSettled(lanes);
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }

@@ -12,6 +12,7 @@ const concurrency = 6;
  * later. Two workers at once look at different batches.
  */
 export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> {
+  if (options.signal.aborted) return { polled: 0, ended: 0, failed: 0, more: 0 };
   const due = await deps.store.claimDuePolls(options.limit);
   let ended = 0;
   let failed = 0;
@@ -36,6 +37,8 @@ export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> 
       }
     } catch (error) {
       failed += 1;
+      // Cut short by the service's own end, it says nothing about the provider.
+      if (options.signal.aborted) return;
       logger.warn({ err: error }, 'a look at the batch failed; it is looked at again');
       await deps.store.notePollProblem(poll.batch_id, error instanceof Error ? error.message : String(error));
     }

@@ -1,5 +1,8 @@
+import type { Logger } from 'pino';
 import type { Deps } from '../deps.ts';
 import type { ProviderBatch } from '../provider/provider.ts';
+import type { StaleIntent } from '../store/store.ts';
+import { dropFile } from '../submission/drop-file.ts';
 import type { RunOptions } from './job.ts';
 
 /**
@@ -8,6 +11,7 @@ import type { RunOptions } from './job.ts';
  * know it, its chunks wait again. Until then it is looked up once more later. Returns how many were settled.
  */
 export async function recoverIntents(deps: Deps, options: RunOptions): Promise<number> {
+  if (options.signal.aborted) return 0;
   const intents = await deps.store.claimStaleIntents(options.limit);
   if (intents.length === 0) return 0;
 
@@ -30,19 +34,35 @@ export async function recoverIntents(deps: Deps, options: RunOptions): Promise<n
   let settled = 0;
   for (const intent of intents) {
     const logger = deps.logger.child({ batch: intent.batch_id });
-    const batch = found.get(intent.key);
-    if (batch) {
-      await deps.store.startBatch(intent.batch_id, batch.id, batch.status);
-      logger.info({ provider_batch: batch.id }, 'batch adopted');
-      settled += 1;
-    } else if (intent.is_old) {
-      await deps.store.abandonBatch(intent.batch_id, 'the provider holds no batch of this key');
-      logger.info('the provider holds no such batch; its chunks wait again');
-      settled += 1;
-      if (intent.input_file_id !== null) await deps.provider.deleteFile(intent.input_file_id, options.signal);
-    } else {
-      await deps.store.letGoOfBatch(intent.batch_id, 'looked up at the provider, not found yet');
+    try {
+      if (await settle(deps, intent, found.get(intent.key), logger)) settled += 1;
+    } catch (error) {
+      // One that cannot be settled keeps no other from it.
+      logger.error({ err: error }, 'an intent could not be settled; it is looked up again');
+      await deps.store.letGoOfBatch(intent.batch_id, error instanceof Error ? error.message : String(error));
     }
   }
   return settled;
+}
+
+async function settle(
+  deps: Deps,
+  intent: StaleIntent,
+  batch: ProviderBatch | undefined,
+  logger: Logger,
+): Promise<boolean> {
+  if (batch) {
+    const isAdopted = await deps.store.startBatch(intent.batch_id, batch.id, batch.status);
+    if (isAdopted) logger.info({ provider_batch: batch.id }, 'batch adopted');
+    return isAdopted;
+  }
+  if (!intent.is_old) {
+    await deps.store.letGoOfBatch(intent.batch_id, 'looked up at the provider, not found yet');
+    return false;
+  }
+  if (!(await deps.store.abandonBatch(intent.batch_id, 'the provider holds no batch of this key')))
+    return false;
+  logger.info('the provider holds no such batch; its chunks wait again');
+  if (intent.input_file_id !== null) await dropFile(deps, logger, intent.input_file_id);
+  return true;
 }

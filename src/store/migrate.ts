@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import postgres from 'postgres';
 import { RowmillError } from '../errors.ts';
+import { connectionUrl } from './connection-url.ts';
 
 export const migrationsDirectory = path.join(import.meta.dirname, '../../supabase/migrations');
 
@@ -20,7 +21,7 @@ type Migration = { version: string; name: string; file: string };
  */
 export async function migrate(options: { url: string; directory?: string }): Promise<{ applied: string[] }> {
   const migrations = await listMigrations(options.directory ?? migrationsDirectory);
-  const sql = postgres(options.url, {
+  const sql = postgres(connectionUrl(options.url).url, {
     max: 1,
     onnotice: () => {},
     connection: { application_name: 'rowmill migrate' },

@@ -1,4 +1,5 @@
 import postgres from 'postgres';
+import { connectionUrl } from './connection-url.ts';
 import { missingMigrations } from './migrate.ts';
 import type { Transport } from './transport.ts';
 
@@ -7,18 +8,21 @@ const casts: Record<string, { type: string; write: (value: unknown) => string }>
   rows: { type: 'jsonb', write: JSON.stringify },
   answers: { type: 'jsonb', write: JSON.stringify },
   failures: { type: 'jsonb', write: JSON.stringify },
-  provider_errors: { type: 'jsonb', write: JSON.stringify },
+  provider_errors: {
+    type: 'jsonb',
+    write: (value) => JSON.stringify(value, (_key, inner) => storable(inner)),
+  },
   chunk_ids: { type: 'bigint[]', write: (value) => `{${(value as number[]).join(',')}}` },
   places: { type: 'integer[]', write: (value) => `{${(value as number[]).join(',')}}` },
 };
 
 /**
  * Calls the functions over postgres.js. Ids come as numbers: they stay far below 2^53.
- * Supavisor and PgBouncer in transaction mode (port 6543 at Supabase) know no prepared statements.
  */
 export function createPostgresTransport(options: { url: string; maxConnections?: number }): Transport {
-  const prepare = !isTransactionPooler(options.url);
-  const sql = postgres(options.url, {
+  const { url, isTransactionPooler } = connectionUrl(options.url);
+  const prepare = !isTransactionPooler;
+  const sql = postgres(url, {
     max: options.maxConnections ?? 8,
     prepare,
     onnotice: () => {},
@@ -34,7 +38,7 @@ export function createPostgresTransport(options: { url: string; maxConnections?:
     const values = names.map((arg) => {
       const cast = casts[arg];
       const value = args[arg] ?? null;
-      return cast && value !== null ? cast.write(value) : value;
+      return cast && value !== null ? cast.write(value) : storable(value);
     });
     return await sql.unsafe(`select * from rowmill.${name}(${list})`, values as never[], { prepare });
   }
@@ -55,11 +59,7 @@ function castOf(arg: string): string {
   return cast ? `::text::${cast.type}` : '';
 }
 
-function isTransactionPooler(url: string): boolean {
-  try {
-    const parsed = new URL(url);
-    return parsed.port === '6543' || parsed.searchParams.get('pgbouncer') === 'true';
-  } catch {
-    return false;
-  }
+/** A provider's message may hold what no Postgres text can; what it says of a batch is not to be lost to that. */
+function storable(value: unknown): unknown {
+  return typeof value === 'string' ? value.replaceAll('\0', '\u2400').toWellFormed() : value;
 }

@@ -89,11 +89,30 @@ export function createStore(transport: Transport, worker: string) {
     delay_seconds: verdict.delay_seconds ?? null,
   });
 
+  // What could not be given back. A worker that lives renews whatever stands under its name, so that nobody would
+  // ever come by for these.
+  const owed = new Set<() => Promise<unknown>>();
+  const giveBack = async (call: () => Promise<boolean>): Promise<boolean> => {
+    try {
+      return await call();
+    } catch {
+      owed.add(call);
+      return false;
+    }
+  };
+
   return {
     worker,
 
     tick: (maxChunks: number) => transport.value<TickCounts>('tick', { max_chunks: maxChunks }),
-    renewLeases: (version: string) => transport.value<number>('renew_leases', { worker, version }),
+    /** Gives back what could not be given back before, then renews the rest; rejects where either fails. */
+    renewLeases: async (version: string) => {
+      for (const call of owed) {
+        await call();
+        owed.delete(call);
+      }
+      return await transport.value<number>('renew_leases', { worker, version });
+    },
 
     claimChunk: async (chunkId: number, pipeline: string, lastN: number | null) => {
       const [claim] = await transport.rows<{
@@ -105,8 +124,9 @@ export function createStore(transport: Transport, worker: string) {
     },
     claimWaitingChunks: (maxChunks: number) =>
       transport.rows<ClaimedChunk>('claim_waiting_chunks', { worker, max_chunks: maxChunks }),
+    /** Never rejects: what cannot be given back now is given back before this worker renews any lease. */
     releaseChunk: (chunkId: number) =>
-      transport.value<boolean>('release_chunk', { chunk_id: chunkId, worker }),
+      giveBack(() => transport.value<boolean>('release_chunk', { chunk_id: chunkId, worker })),
     readChunk: (chunkId: number, fromN: number, places: number) =>
       transport.rows<InputRow>('read_chunk', { chunk_id: chunkId, from_n: fromN, place_count: places }),
     /** Resolves with the places that may be sent. */
@@ -142,8 +162,9 @@ export function createStore(transport: Transport, worker: string) {
       }),
     claimStaleIntents: (maxBatches: number) =>
       transport.rows<StaleIntent>('claim_stale_intents', { worker, max_batches: maxBatches }),
-    letGoOfBatch: (batchId: number, problem: string) =>
-      transport.value<boolean>('let_go_of_batch', { batch_id: batchId, worker, problem }),
+    /** Never rejects, as releaseChunk. */
+    letGoOfBatch: (batchId: number, problem: string | null) =>
+      giveBack(() => transport.value<boolean>('let_go_of_batch', { batch_id: batchId, worker, problem })),
     abandonBatch: (batchId: number, problem: string) =>
       transport.value<boolean>('abandon_batch', { batch_id: batchId, worker, problem }),
     rejectBatch: (batchId: number, verdict: Verdict) =>

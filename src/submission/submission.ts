@@ -8,6 +8,8 @@ export type SubmissionLimits = {
   concurrency: number;
   /** Bytes of posted bodies in memory, beyond which a post is turned away. */
   maxBytes: number;
+  /** Bytes of one batch's file; without it, what the provider takes. */
+  maxFileBytes?: number;
 };
 
 const defaultLimits: SubmissionLimits = { concurrency: 2, maxBytes: 48_000_000 };
@@ -44,7 +46,7 @@ export function createSubmission(
     bytesInHand += bytes;
     deps.metrics.bytesInHand.set(bytesInHand);
     try {
-      const result = await withTurn(() => submitChunk(deps, chunk, signal));
+      const result = await withTurn(() => submitChunk(deps, chunk, signal, limits.maxFileBytes));
       deps.metrics.batches.inc({ result });
       if (result === 'submitted') onSubmitted();
       return result;
@@ -53,9 +55,9 @@ export function createSubmission(
       const logger = deps.logger.child({ chunk: chunk.chunkId });
       logger.error({ err: error }, 'submitting a chunk failed; it waits again');
       const message = error instanceof Error ? error.message : String(error);
-      // Where the store is out of reach as well, the lease runs out.
+      // The store may be out of reach for this as well; the chunk is given back as soon as it is not.
       await deps.store.notePipelineProblem(chunk.pipelineId, message).catch(() => {});
-      await deps.store.releaseChunk(chunk.chunkId).catch(() => {});
+      await deps.store.releaseChunk(chunk.chunkId);
       return 'failed';
     } finally {
       bytesInHand -= bytes;

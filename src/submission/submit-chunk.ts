@@ -5,7 +5,8 @@ import { ProviderError } from '../errors.ts';
 import type { InputRow } from '../pipeline/pipeline.ts';
 import type { Compiled } from './compiled.ts';
 import { loadPipeline } from './compiled.ts';
-import { RequestFile } from './request-file.ts';
+import { dropFile } from './drop-file.ts';
+import { maxFileBytes, RequestFile } from './request-file.ts';
 
 export type AcceptedChunk = {
   chunkId: number;
@@ -24,21 +25,27 @@ const pageBytes = 4_000_000;
  * afterwards in a batch, back in the queue, or named in row_failures.
  *
  * A crash before the intent lets the lease run out, and the chunk waits again; after it, the intent is
- * looked up at the provider by its key. Rejects only for faults of the store, which has then changed nothing.
+ * looked up at the provider by its key. Rejects only for faults of the store; an intent is let go of then, and
+ * looked up likewise. Once the signal is aborted nothing is sent and the chunk waits again.
  */
 export async function submitChunk(
   deps: Deps,
   chunk: AcceptedChunk,
   signal: AbortSignal,
+  maxBytes: number = maxFileBytes,
 ): Promise<SubmitResult> {
   const logger = deps.logger.child({ chunk: chunk.chunkId });
+  if (signal.aborted) {
+    await deps.store.releaseChunk(chunk.chunkId);
+    return 'postponed';
+  }
   const pipeline = await loadPipeline(deps, chunk.pipelineId);
   if (!pipeline) {
     await deps.store.releaseChunk(chunk.chunkId);
     return 'lost';
   }
 
-  const file = new RequestFile(chunk.chunkId, pipeline.writeLine);
+  const file = new RequestFile(chunk.chunkId, pipeline.writeLine, maxBytes);
   const leftOver = await fill(deps, chunk, file);
   if (file.refused.length > 0) {
     await deps.store.refuseRows(
@@ -59,7 +66,7 @@ export async function submitChunk(
     logger.info({ rows: leftOver.length, bytes: file.bytes }, 'batch is full, rows queued again');
   }
   if (file.requests === 0) {
-    await deps.store.closeChunk(chunk.chunkId);
+    if (!(await deps.store.closeChunk(chunk.chunkId))) return 'lost';
     logger.info('chunk has nothing to send');
     return 'empty';
   }
@@ -106,23 +113,40 @@ async function submitFile(
   file: RequestFile,
   signal: AbortSignal,
 ): Promise<SubmitResult> {
-  const { store, provider } = deps;
-  const { definition } = pipeline;
   const key = randomUUID();
-  const batchId = await store.beginBatch(key, [chunk.chunkId], file.requests, file.bytes);
+  const batchId = await deps.store.beginBatch(key, [chunk.chunkId], file.requests, file.bytes);
   if (batchId === null) return 'lost';
   const logger = chunkLogger.child({ batch: batchId });
+  try {
+    return await sendFile(deps, logger, chunk, pipeline, file, { key, batchId }, signal);
+  } catch (error) {
+    // Else this worker, alive and renewing, would keep an intent that nobody works on.
+    await deps.store.letGoOfBatch(batchId, messageOf(error));
+    throw error;
+  }
+}
 
+async function sendFile(
+  deps: Deps,
+  logger: Logger,
+  chunk: AcceptedChunk,
+  pipeline: Compiled,
+  file: RequestFile,
+  { key, batchId }: { key: string; batchId: number },
+  signal: AbortSignal,
+): Promise<SubmitResult> {
+  const { store, provider } = deps;
+  const { definition } = pipeline;
   let inputFileId: string;
   try {
     inputFileId = await provider.uploadFile(`rowmill-${key}.jsonl`, file.parts, signal);
   } catch (error) {
     // A file costs nothing and a batch does not exist yet: the chunk simply waits again.
-    return await postpone(deps, logger, chunk.pipelineId, batchId, 'upload', error);
+    return await postpone(deps, logger, chunk.pipelineId, batchId, 'upload', error, signal);
   }
   if (!(await store.noteInputFile(batchId, inputFileId))) {
     logger.warn('the lease ran out during the upload; another worker has the chunk');
-    await provider.deleteFile(inputFileId, signal);
+    await dropFile(deps, logger, inputFileId);
     return 'lost';
   }
 
@@ -147,11 +171,9 @@ async function submitFile(
       await store.letGoOfBatch(batchId, error.message);
       return 'postponed';
     }
-    await provider.deleteFile(inputFileId, signal).catch((cleanup: unknown) => {
-      logger.warn({ err: cleanup, file: inputFileId }, 'a file is left at the provider');
-    });
+    await dropFile(deps, logger, inputFileId);
     if (!isRowsFault(error)) {
-      return await postpone(deps, logger, chunk.pipelineId, batchId, 'create', error);
+      return await postpone(deps, logger, chunk.pipelineId, batchId, 'create', error, signal);
     }
     logger.error({ err: error }, 'the provider refused the batch');
     await store.rejectBatch(batchId, {
@@ -177,10 +199,17 @@ async function postpone(
   batchId: number,
   step: 'upload' | 'create',
   error: unknown,
+  signal: AbortSignal,
 ): Promise<SubmitResult> {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   logger.warn({ err: error }, `${step} failed; the chunk waits`);
   await deps.store.abandonBatch(batchId, message);
+  // Cut short by the service's own end, it says nothing about the provider.
+  if (signal.aborted) return 'postponed';
   await deps.store.notePipelineProblem(pipelineId, `${deps.provider.name} refuses work for now: ${message}`);
   return 'postponed';
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
