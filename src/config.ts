@@ -1,10 +1,11 @@
+import { validate } from 'node-cron';
 import { z } from 'zod';
 import { RowmillError } from './errors.ts';
 
 const cron = z
   .string()
   .trim()
-  .refine((text) => [5, 6].includes(text.split(/\s+/).length), 'expected a cron expression of 5 or 6 fields');
+  .refine((text) => validate(text), 'expected a cron expression of 5 or 6 fields, e.g. */5 * * * * *');
 const secret = z
   .string()
   .regex(/^whsec_[A-Za-z0-9+/]+=*$/, 'expected whsec_ followed by base64, as set_endpoint() takes it');

@@ -73,6 +73,8 @@ describe('the configuration', () => {
     ['PORT', '80.5', 'int'],
     ['ROWMILL_TICK_CRON', 'secret-word', 'cron expression'],
     ['ROWMILL_TICK_CRON', '* * * *', 'cron expression'],
+    ['ROWMILL_TICK_CRON', '99 * * * *', 'cron expression'],
+    ['ROWMILL_POLL_CRON', 'secret-word a b c d', 'cron expression'],
     ['ROWMILL_POLL_CRON', '* * * * * * *', 'cron expression'],
     ['LOG_LEVEL', 'secret-word', 'info'],
   ])('refuses %s %s, names it, says what is expected, and shows no value', (name, value, expected) => {

@@ -124,6 +124,7 @@ create table rowmill.batch_processing_details (
   provider_batch_id text unique,
   provider_status text,
   input_file_id text,
+  uploaded_at timestamptz,
   output_file_id text,
   error_file_id text,
   provider_errors jsonb,

@@ -300,7 +300,7 @@ set search_path = ''
 as $$
 begin
   update rowmill.batch_processing_details as b
-  set input_file_id = note_input_file.input_file_id, lease_until = now() + s.lease
+  set input_file_id = note_input_file.input_file_id, uploaded_at = now(), lease_until = now() + s.lease
   from rowmill.settings as s
   where b.id = note_input_file.batch_id and b.state = 'preparing' and b.owner = note_input_file.worker;
   return found;
@@ -352,7 +352,8 @@ as $$
   set owner = claim_stale_intents.worker, lease_until = now() + s.lease
   from found, rowmill.settings as s
   where b.id = found.id
-  returning b.id, b.key, b.input_file_id, b.created_at < now() - s.adopt_after;
+  -- The create cannot have been sent before the upload was noted, and that may have taken long.
+  returning b.id, b.key, b.input_file_id, coalesce(b.uploaded_at, b.created_at) < now() - s.adopt_after;
 $$;
 comment on function rowmill.claim_stale_intents(text, integer) is
   'Takes intents whose worker fell silent. Each is looked up at the provider by its key: found, start_batch adopts it; not found and old enough, abandon_batch sends the work anew.';

@@ -513,7 +513,7 @@ set search_path = ''
 as $$
 begin
   update rowmill.batch_processing_details as b
-  set state = 'done', done_at = now(), owner = null, lease_until = null
+  set state = 'done', done_at = now(), owner = null, lease_until = null, problem = null
   where b.id = finish_batch.batch_id and b.state = 'harvested' and b.owner = finish_batch.worker;
   return found;
 end;

@@ -13,6 +13,21 @@ exception
 end;
 $$;
 
+-- API: worker
+create function rowmill.migration_versions()
+returns setof text
+language plpgsql
+stable
+security definer -- the worker may read nothing else in that schema
+set search_path = ''
+as $$
+begin
+  return query execute 'select m.version from supabase_migrations.schema_migrations as m order by m.version';
+end;
+$$;
+comment on function rowmill.migration_versions() is 'The versions that are applied, wherever they came from: the Supabase CLI, npm run migrate or a worker.';
+revoke all on function rowmill.migration_versions() from public;
+
 do $$
 declare
   v_function regprocedure;
@@ -29,7 +44,7 @@ begin
       'claim_chunk', 'claim_waiting_chunks', 'release_chunk', 'hold_rows', 'read_chunk', 'get_pipeline', 'close_chunk', 'put_back_rows',
       'refuse_rows', 'begin_batch', 'note_input_file', 'start_batch', 'claim_stale_intents', 'let_go_of_batch', 'abandon_batch',
       'reject_batch', 'renew_leases', 'claim_due_polls', 'record_poll', 'note_poll_problem', 'claim_ended_batches', 'apply_results',
-      'finish_harvest', 'finish_batch', 'note_pipeline_problem', 'tick'
+      'finish_harvest', 'finish_batch', 'note_pipeline_problem', 'tick', 'migration_versions'
     )
   loop
     execute format('grant execute on function %s to rowmill_worker', v_function);

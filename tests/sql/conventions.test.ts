@@ -20,6 +20,7 @@ const workerFunctions = [
   'get_pipeline',
   'hold_rows',
   'let_go_of_batch',
+  'migration_versions',
   'note_input_file',
   'note_pipeline_problem',
   'note_poll_problem',

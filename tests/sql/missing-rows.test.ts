@@ -29,7 +29,9 @@ it('a row that is answered between being read and being held for a chunk of miss
   await sql`select rowmill.flush('films')`;
   const [chunk] = await sql`select id from rowmill.chunks where state = 'waiting'`;
   await sql`select * from rowmill.claim_chunk(${chunk!.id}, 'films', 'w')`;
-  const read = await sql<{ n: number; hash: string }[]>`select n, hash from rowmill.read_chunk(${chunk!.id}) order by n`;
+  const read = await sql<
+    { n: number; hash: string }[]
+  >`select n, hash from rowmill.read_chunk(${chunk!.id}) order by n`;
   expect(read).toHaveLength(3);
 
   await apply(sql, batch.batchId, { answers: batch.rows.slice(0, 2).map((row) => answer(row, 'an answer')) });

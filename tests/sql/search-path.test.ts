@@ -39,6 +39,8 @@ it('functions that others put on the search path are not called while answers ar
   }
   await sql`update films set title = 'edited' where id = 7`;
   await sql`delete from films where id = 8`;
-  const counts = await apply(sql, batch.batchId, { answers: batch.rows.map((row) => answer(row, 'an answer')) });
+  const counts = await apply(sql, batch.batchId, {
+    answers: batch.rows.map((row) => answer(row, 'an answer')),
+  });
   expect(counts).toMatchObject({ enriched: 18, stale: 1, gone: 1, failed: 0 });
 });
