@@ -96,7 +96,9 @@ async function endToEnd(sql: postgres.Sql, databaseUrl: string, count: number): 
     if (empty !== 0) throw new Error(`${empty} rows are not enriched`);
     return { rowsPerSecond: count / seconds, peakMegabytes: await peakMemory(worker) };
   } finally {
-    await Promise.all([end(worker), end(simulator)]);
+    // In this order: the worker deletes its files at the simulator before it leaves.
+    await end(worker);
+    await end(simulator);
   }
 }
 
