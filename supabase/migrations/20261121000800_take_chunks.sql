@@ -74,12 +74,14 @@ as $$
     order by c.id
     limit claim_waiting_chunks.max_chunks
     for update of c skip locked
+  ), claimed as (
+    update rowmill.chunks as c
+    set state = 'accepted', owner = claim_waiting_chunks.worker, lease_until = now() + s.lease
+    from found, rowmill.settings as s
+    where c.id = found.id
+    returning c.id, c.pipeline_id, c.row_count
   )
-  update rowmill.chunks as c
-  set state = 'accepted', owner = claim_waiting_chunks.worker, lease_until = now() + s.lease
-  from found, rowmill.settings as s
-  where c.id = found.id
-  returning c.id, c.pipeline_id, c.row_count;
+  select c.id, c.pipeline_id, c.row_count from claimed as c order by c.id;
 $$;
 comment on function rowmill.claim_waiting_chunks(text, integer) is
   'Takes, under a lease, the oldest chunks that nobody posted, or that were posted a while ago and accepted by nobody.';

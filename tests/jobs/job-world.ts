@@ -112,7 +112,9 @@ export async function passTime(world: JobWorld, time = '1 hour'): Promise<void> 
 }
 
 export async function age(world: JobWorld, time: string): Promise<void> {
-  await world.sql`update rowmill.batch_processing_details set created_at = created_at - ${time}::text::interval`;
+  await world.sql`
+    update rowmill.batch_processing_details
+    set created_at = created_at - ${time}::text::interval, uploaded_at = uploaded_at - ${time}::text::interval`;
 }
 
 export async function batches(world: JobWorld) {

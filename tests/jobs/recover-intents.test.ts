@@ -81,6 +81,16 @@ describe('an intent whose create had no answer', () => {
     expect(world.fake.batches.size).toBe(1);
   });
 
+  it('is as old as its upload: before that, no create can have been sent', async () => {
+    loseRequest();
+    await submit.runOnce(world.worker, options());
+    // An upload that took an hour.
+    await world.sql`update rowmill.batch_processing_details set created_at = created_at - interval '1 hour'`;
+    await passTime(world, '20 seconds');
+    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
+    expect(await batchStates(world)).toEqual(['preparing']);
+  });
+
   it('is adopted, however old, where a late list has it', async () => {
     loseAnswer();
     world.fake.isListEmpty = true;

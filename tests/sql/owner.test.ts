@@ -23,9 +23,10 @@ describe('an owner that is no superuser', () => {
     owner = `owner_${database.url.slice(-12)}`;
     const [row] = await database.sql`select current_database() as name`;
     await database.sql.unsafe(`
-      create role ${owner} login; grant create on database ${row!.name} to ${owner}; grant all on schema public to ${owner}`);
+      create role ${owner} login password '${owner}'; grant create on database ${row!.name} to ${owner}; grant all on schema public to ${owner}`);
     const url = new URL(database.url);
     url.username = owner;
+    url.password = owner;
     await migrate({ url: url.href });
     sql = postgres(url.href, {
       onnotice: () => {},
