@@ -52,7 +52,8 @@ export async function startJobWorld(
     stores.push(own);
     const store = { ...own, ...overrides.store };
     const deps: Deps = { store, provider, logger: pino({ level: 'silent' }), metrics: createMetrics() };
-    const limits = { concurrency: 2, maxBytes: 48_000_000 };
+    // One at a time, so that the first chunk is the first batch, here and at the provider.
+    const limits = { concurrency: 1, maxBytes: 48_000_000 };
     const submission = createSubmission(deps, overrides.signal ?? new AbortController().signal, () => {}, {
       ...limits,
       ...(overrides.maxFileBytes === undefined ? {} : { maxFileBytes: overrides.maxFileBytes }),
