@@ -21,12 +21,20 @@ begin
     raise exception using errcode = 'RM201', message = v_problem;
   end if;
 
-  if v_pipeline.trigger_names <> rowmill.trigger_names_of(v_pipeline.id) then
-    perform rowmill.write_trigger_functions(v_pipeline.id);
-  end if;
-  if rowmill.triggers_are_behind(v_pipeline.id) then
-    perform rowmill.attach_triggers(v_pipeline.id);
-  end if;
+  begin
+    if v_pipeline.trigger_names <> rowmill.trigger_names_of(v_pipeline.id) then
+      perform rowmill.write_trigger_functions(v_pipeline.id);
+    end if;
+    if rowmill.triggers_are_behind(v_pipeline.id) and rowmill.attach_triggers(v_pipeline.id) > 0 then
+      -- The table is locked against writers until this transaction ends, so it ends now.
+      return jsonb_build_object('queued', 0, 'formed', 0, 'posted', 0, 'more', true, 'has_attached', true);
+    end if;
+  exception
+    when lock_not_available then
+      null; -- somebody writes; the next tick tries again
+    when insufficient_privilege then
+      v_problem := format('its triggers could not be brought up to date: %s; drop_pipeline(%L) and create it again as the owner of both', sqlerrm, v_pipeline.name);
+  end;
 
   v_queued := rowmill.backfill_slice(v_pipeline.id, 10000);
   while v_formed < tick_pipeline.max_chunks loop
@@ -45,10 +53,10 @@ begin
       v_posted := v_posted + 1;
     end if;
   end loop;
-  return jsonb_build_object('queued', v_queued, 'formed', v_formed, 'posted', v_posted, 'more', v_formed = tick_pipeline.max_chunks or v_queued > 0);
+  return jsonb_build_object('queued', v_queued, 'formed', v_formed, 'posted', v_posted, 'more', v_formed = tick_pipeline.max_chunks or v_queued > 0, 'problem', v_problem);
 end;
 $$;
-comment on function rowmill.tick_pipeline(bigint, integer) is 'Takes one pipeline forward: renames, new partitions and BEFORE triggers, a slice of a backfill, up to max_chunks chunks. Raises what is wrong with it.';
+comment on function rowmill.tick_pipeline(bigint, integer) is 'Takes one pipeline forward: renames, new partitions and BEFORE triggers, a slice of a backfill, up to max_chunks chunks. has_attached: a table is locked, and the caller must end its transaction. Raises what is wrong with the pipeline.';
 revoke all on function rowmill.tick_pipeline(bigint, integer) from public;
 
 -- API: internal
@@ -121,15 +129,19 @@ begin
       v_formed := v_formed + (v_counts ->> 'formed')::integer;
       v_posted := v_posted + (v_counts ->> 'posted')::integer;
       v_more := v_more or (v_counts ->> 'more')::boolean;
-      if v_pipeline.problem_by = 'tick' then
-        perform rowmill.note_tick_problem(v_pipeline.id, null);
+      if v_pipeline.problem_by = 'tick' or v_counts ->> 'problem' is not null then
+        perform rowmill.note_tick_problem(v_pipeline.id, v_counts ->> 'problem');
       end if;
+      exit when (v_counts ->> 'has_attached')::boolean;
       delete from rowmill.trigger_errors as e where e.pipeline_id = v_pipeline.id and not e.keys_lost;
     exception when others then
       -- One broken pipeline holds up no other.
       perform rowmill.note_tick_problem(v_pipeline.id, sqlerrm);
     end;
   end loop;
+  if (v_counts ->> 'has_attached')::boolean then
+    return jsonb_build_object('queued', v_queued, 'formed', v_formed, 'posted', v_posted, 'released', v_released, 'more', true);
+  end if;
 
   -- What was posted and accepted by nobody is posted again, less and less often.
   if rowmill.can_post() then
