@@ -1,7 +1,7 @@
 import pino from 'pino';
 import { readConfig } from './config.ts';
 import { RowmillError } from './errors.ts';
-import { startService } from './service.ts';
+import { type Service, startService } from './service.ts';
 import { migrate } from './store/migrate.ts';
 
 const usage = `usage: node src/server.ts            start a worker
@@ -32,12 +32,12 @@ async function main(): Promise<void> {
     return;
   }
 
-  const service = await startService(config, logger);
-  const stop = (signal: NodeJS.Signals) => {
-    logger.info({ signal }, 'stopping: finishing what is in hand');
-    // Whatever hangs beyond this is recovered from the tables by the next worker.
-    setTimeout(() => process.exit(1), 9500).unref();
-    void service.stop().then(
+  let service: Service | undefined;
+  let got: NodeJS.Signals | undefined;
+  const stop = () => {
+    if (!service || !got) return;
+    logger.info({ signal: got }, 'stopping: finishing what is in hand');
+    service.stop().then(
       () => process.exit(0),
       (error: unknown) => {
         logger.error({ err: error }, 'stopping failed');
@@ -45,8 +45,18 @@ async function main(): Promise<void> {
       },
     );
   };
-  process.once('SIGTERM', stop);
-  process.once('SIGINT', stop);
+  // Before anything is started: a signal that comes in the meantime waits until there is something to stop.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (got) return;
+      got = signal;
+      // Whatever hangs beyond this is recovered from the tables by the next worker.
+      setTimeout(() => process.exit(1), 9500).unref();
+      stop();
+    });
+  }
+  service = await startService(config, logger);
+  stop();
 }
 
 main().catch((error: unknown) => {

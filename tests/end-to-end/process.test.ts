@@ -97,6 +97,14 @@ describe('the process of a worker', () => {
     },
   );
 
+  it('on a signal while it starts, leaves as soon as it has started', async () => {
+    const worker = start();
+    await worker.logged('migrations applied');
+    worker.child.kill('SIGTERM');
+    expect(await exit(worker.child)).toBe(0);
+    expect(worker.lines.at(-1)!.msg).toBe('stopped');
+  });
+
   it('names chunk and batch in the lines about them, and no secret in any', async () => {
     const worker = start([], {
       OPENAI_API_KEY: 'sk-very-secret',
