@@ -6,7 +6,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { findBinaries } from '../../src/embedded/binaries.ts';
 import { freePort } from '../../src/embedded/port.ts';
 import { startOf } from '../../src/embedded/process-identity.ts';
-import { query, start, temporaryDirectory } from './places.ts';
+import { copyProject, inCopy, query, start, temporaryDirectory } from './places.ts';
 import { started, startService } from './service.ts';
 
 /** A process of the user that owns the data; ended by its pid when the test has finished. */
@@ -109,7 +109,9 @@ test('a server that Rowmill did not start is named and left alone', async () => 
   const directory = await temporaryDirectory();
   const first = await start({ directory });
   await first.stop();
-  const { postgres } = await findBinaries();
+  // Where its owner can reach it, wherever this checkout lies.
+  const project = await copyProject(path.join(await temporaryDirectory(), 'checkout'));
+  const postgres = inCopy(project, (await findBinaries()).postgres);
   const port = await freePort();
   const settings = [`port=${port}`, 'unix_socket_directories=', 'listen_addresses=127.0.0.1'];
   const args = ['-D', first.dataDirectory, ...settings.flatMap((setting) => ['-c', setting])];

@@ -1,4 +1,4 @@
-import { chmod, cp, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { chmod, copyFile, cp, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import postgres from 'postgres';
@@ -42,7 +42,10 @@ export async function query(url: string, statement: string): Promise<postgres.Ro
   }
 }
 
-/** A checkout with just enough to start the embedded Postgres through `service-process.ts`. */
+/**
+ * A checkout with just enough to start the embedded Postgres through `service-process.ts`, and a `node` of its own:
+ * other users may not reach this one's, as under /root.
+ */
 export async function copyProject(to: string, options: { withBinaries?: boolean } = {}): Promise<string> {
   const files = ['package.json', 'src/errors.ts', 'src/embedded', 'tests/embedded/service-process.ts'];
   const modules = ['postgres'];
@@ -51,5 +54,16 @@ export async function copyProject(to: string, options: { withBinaries?: boolean 
   for (const file of [...files, ...modules.map((name) => `node_modules/${name}`)]) {
     await cp(path.join(PROJECT, file), path.join(to, file), { recursive: true, verbatimSymlinks: true });
   }
+  await copyFile(process.execPath, nodeOf(to));
   return to;
+}
+
+/** The node of a copied project. */
+export function nodeOf(project: string): string {
+  return path.join(project, 'node');
+}
+
+/** The same file in a copied project. */
+export function inCopy(project: string, file: string): string {
+  return path.join(project, path.relative(PROJECT, file));
 }

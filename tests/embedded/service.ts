@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
+import { nodeOf } from './places.ts';
 
 export type Report =
   | { url: string; pid: number; dataDirectory: string; code?: never; message?: never }
@@ -24,7 +25,8 @@ export async function startService(
 ): Promise<ServiceProcess> {
   const { project = PROJECT, ...ids } = options;
   const script = path.join(project, 'tests/embedded/service-process.ts');
-  const child = spawn(process.execPath, [script, directory], {
+  const node = project === PROJECT ? process.execPath : nodeOf(project);
+  const child = spawn(node, [script, directory], {
     ...ids,
     cwd: '/',
     env: { PATH: '/usr/bin:/bin' },
