@@ -26,7 +26,9 @@ export async function clearLeftovers(dataDirectory: string): Promise<void> {
   const postmaster = await readPostmasterPid(dataDirectory);
   const running = processesOf(dataDirectory);
   if (postmaster !== null && running.includes(postmaster)) {
-    if (!commandOf(postmaster).includes(`cluster_name=${CLUSTER_NAME}`))
+    const command = commandOf(postmaster);
+    // None: it was killed a moment ago, and is on its way out.
+    if (command !== '' && !command.includes(`cluster_name=${CLUSTER_NAME}`))
       throw foreign(postmaster, dataDirectory);
     signal(postmaster, 'SIGINT');
     await allGone([postmaster], FAST_SHUTDOWN_MS);
