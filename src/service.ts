@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { buildApp } from './app.ts';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
+import { RowmillError } from './errors.ts';
 import { startJobs } from './jobs/index.ts';
 import { createMetrics } from './metrics.ts';
 import { createOpenAiProvider } from './provider/openai.ts';
@@ -48,7 +50,7 @@ export async function startService(
   };
   try {
     const databaseUrl = config.DATABASE_URL ?? (await startDatabase(directory, logger, resources));
-    const { applied } = await migrate({ url: databaseUrl });
+    const { applied } = await migrateOrExplain(databaseUrl);
     if (applied.length > 0) logger.info({ applied }, 'migrations applied');
     const provider = await startProvider(config, logger, resources);
 
@@ -65,7 +67,7 @@ export async function startService(
     const schedule = startJobs({ ...deps, submission, version }, config, abort.signal);
     wake.poll = () => schedule.wake('poll');
     resources.push({ stop: () => schedule.stop() });
-    const url = await app.listen({ host: config.HOST, port: config.PORT });
+    const url = await listenOrExplain(app, config);
     schedule.wake('tick');
     schedule.wake('poll');
     logger.info({ url, worker, version, provider: provider.name }, 'listening');
@@ -91,6 +93,36 @@ export async function startService(
   } catch (error) {
     await stopResources();
     throw error;
+  }
+}
+
+/** What a person can do something about, in words: where the database is, and which port is taken. */
+async function migrateOrExplain(url: string): Promise<{ applied: string[] }> {
+  try {
+    return await migrate({ url });
+  } catch (cause) {
+    const { code, message } = cause as { code?: string; message?: string };
+    if (!['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'CONNECT_TIMEOUT'].includes(code ?? '')) throw cause;
+    const { hostname, port } = new URL(url);
+    const place = `${hostname}:${port || 5432}`;
+    throw new RowmillError(
+      'database_unreachable',
+      `No Postgres answers at ${place} (${message || code}). Start it, or correct DATABASE_URL.`,
+      { fields: { place }, cause },
+    );
+  }
+}
+
+async function listenOrExplain(app: FastifyInstance, { HOST, PORT }: Config): Promise<string> {
+  try {
+    return await app.listen({ host: HOST, port: PORT });
+  } catch (cause) {
+    if ((cause as { code?: string }).code !== 'EADDRINUSE') throw cause;
+    throw new RowmillError(
+      'port_taken',
+      `Port ${PORT} of ${HOST} is taken. Set PORT to another one, or to 0 for any that is free.`,
+      { cause },
+    );
   }
 }
 

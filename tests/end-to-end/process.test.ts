@@ -125,10 +125,21 @@ describe('the process of a worker', () => {
     expect(await worker.logged('SIMULATOR')).toMatchObject({ level: 40 });
   });
 
+  it('a port that is taken ends with 1 and says what to do', async () => {
+    const worker = start([], { PORT: new URL(simulator.url).port });
+    expect(await exit(worker.child)).toBe(1);
+    expect(worker.output.error).toMatch(/^Port \d+ of 127\.0\.0\.1 is taken\. Set PORT/);
+  });
+
   it.each([
     ['an environment that does not fit', [], { PORT: 'http' }, 'PORT'],
     ['an unknown command', ['migrat'], {}, 'usage'],
-    ['a database that is not there', [], { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' }, 'ECONNREFUSED'],
+    [
+      'a database that is not there',
+      [],
+      { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' },
+      'No Postgres answers at 127.0.0.1:1 (connect ECONNREFUSED 127.0.0.1:1). Start it, or correct DATABASE_URL.\n',
+    ],
   ])('%s ends with 1 and says why', async (_what, args, env, why) => {
     const worker = start(args, env as Record<string, string>);
     expect(await exit(worker.child)).toBe(1);
