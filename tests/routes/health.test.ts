@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startWorld, type World } from '../support/service.ts';
+import { startWorld, type World, waitFor } from '../support/service.ts';
 
 describe('a worker over HTTP', () => {
   let world: World;
@@ -33,9 +33,11 @@ describe('a worker over HTTP', () => {
   it('has metrics in the form of Prometheus', async () => {
     const response = await get('/metrics');
     expect(response.headers.get('content-type')).toContain('text/plain');
-    const text = await response.text();
-    expect(text).toMatch(/rowmill_job_seconds_count\{job="tick",result="ok"\} [1-9]/);
-    expect(text).toContain('process_resident_memory_bytes');
+    expect(await response.text()).toContain('process_resident_memory_bytes');
+    await waitFor('a tick is counted', async () => {
+      const text = await (await get('/metrics')).text();
+      return /rowmill_job_seconds_count\{job="tick",result="ok"\} [1-9]/.test(text);
+    });
   });
 
   it('documents its routes from the schemas that check them', async () => {
