@@ -1,5 +1,3 @@
-export type Timing = { name: string; milliseconds: number[] };
-
 /**
  * Runs the variants one after another, `runs` times over, so that a slow minute of the machine hits all of
  * them; returns each one's times. What a variant does before it calls `start` is not measured.

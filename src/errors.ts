@@ -56,3 +56,8 @@ export class ProviderError extends RowmillError {
     this.requestId = requestId;
   }
 }
+
+/** What whatever was thrown says of itself: not everything that is thrown is an Error. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

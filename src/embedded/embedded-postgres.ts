@@ -1,5 +1,6 @@
 import { access, constants, mkdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
+import { messageOf } from '../errors.ts';
 import { type AccountLookup, chooseAccount, systemAccounts } from './account.ts';
 import { findBinaries } from './binaries.ts';
 import { dataOwner, prepareData } from './data-directory.ts';
@@ -116,7 +117,7 @@ async function ownHome(directory: string): Promise<string> {
     throw new EmbeddedPostgresError(
       'embedded_not_writable',
       `${wanted} should hold the data of the embedded Postgres, and this user cannot write there: ` +
-        `${cause instanceof Error ? cause.message : String(cause)}. Start Rowmill as the user that owns it, use ` +
+        `${messageOf(cause)}. Start Rowmill as the user that owns it, use ` +
         'another directory, or set DATABASE_URL.',
       { fields: { directory: wanted }, cause },
     );

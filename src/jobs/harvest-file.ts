@@ -3,6 +3,7 @@ import { RowmillError } from '../errors.ts';
 import { parseCustomId } from '../pipeline/custom-id.ts';
 import { errorClasses } from '../pipeline/error-classes.ts';
 import { type Line, splitLines } from '../pipeline/split-lines.ts';
+import { sumUsage, type Usage } from '../pipeline/usage.ts';
 import type { AnsweredRow, Slice } from '../store/store.ts';
 import type { Compiled } from '../submission/compiled.ts';
 
@@ -97,12 +98,11 @@ function readSlice(pipeline: Compiled, file: ResultFile['file'], lines: Line[], 
     output_tokens: 0,
   };
   const seen = new Set<string>();
+  const usages: (Usage | null)[] = [];
   for (const line of lines) {
     const outcome = pipeline.readOutcome(line.text);
     // Tokens were paid for, whatever the line is good for.
-    slice.input_tokens += outcome.usage?.inputTokens ?? 0;
-    slice.cached_tokens += outcome.usage?.cachedTokens ?? 0;
-    slice.output_tokens += outcome.usage?.outputTokens ?? 0;
+    usages.push(outcome.usage);
     const id = outcome.customId === null ? null : parseCustomId(outcome.customId);
     if (id === null || id.n > highestPlace) {
       slice.unknown_lines += 1;
@@ -123,6 +123,12 @@ function readSlice(pipeline: Compiled, file: ResultFile['file'], lines: Line[], 
       const { retried, counted } = errorClasses[errorClass];
       slice.failures.push({ ...row, class: errorClass, code, message, retried, counted });
     }
+  }
+  const used = sumUsage(usages);
+  if (used) {
+    slice.input_tokens = used.inputTokens;
+    slice.cached_tokens = used.cachedTokens;
+    slice.output_tokens = used.outputTokens;
   }
   return slice;
 }

@@ -1,4 +1,5 @@
 import type { Deps } from '../deps.ts';
+import { messageOf } from '../errors.ts';
 import { errorClasses } from '../pipeline/error-classes.ts';
 import type { EndedBatch, Verdict } from '../store/store.ts';
 import { loadPipeline } from '../submission/compiled.ts';
@@ -33,7 +34,7 @@ export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> 
         await cleanUp(deps, batch, options.signal);
       } catch (error) {
         failed += 1;
-        const message = error instanceof Error ? error.message : String(error);
+        const message = messageOf(error);
         const what = isHarvested ? 'cleaning up broke off' : 'the harvest broke off';
         logger.error({ err: error }, `${what}; it is taken up again where it was`);
         await deps.store.letGoOfBatch(batch.batch_id, message);

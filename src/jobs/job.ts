@@ -8,9 +8,3 @@ export type RunOptions = {
 
 /** `more`: the limit was reached, so another run would find work at once. */
 export type Counts = Record<string, number> & { more: number };
-
-export type Job<Context> = {
-  name: string;
-  limit: number;
-  runOnce: (context: Context, options: RunOptions) => Promise<Counts>;
-};

@@ -1,4 +1,5 @@
 import type { Deps } from '../deps.ts';
+import { messageOf } from '../errors.ts';
 import type { ProviderBatch } from '../provider/provider.ts';
 import type { DuePoll } from '../store/store.ts';
 import { inParallel } from './in-parallel.ts';
@@ -40,7 +41,7 @@ export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> 
       // Cut short by the service's own end, it says nothing about the provider.
       if (options.signal.aborted) return;
       logger.warn({ err: error }, 'a look at the batch failed; it is looked at again');
-      await deps.store.notePollProblem(poll.batch_id, error instanceof Error ? error.message : String(error));
+      await deps.store.notePollProblem(poll.batch_id, messageOf(error));
     }
   });
   return { polled: due.length, ended, failed, more: due.length === options.limit ? 1 : 0 };

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Deps } from '../deps.ts';
+import { messageOf } from '../errors.ts';
 import type { ProviderBatch } from '../provider/provider.ts';
 import type { StaleIntent } from '../store/store.ts';
 import { dropFile } from '../submission/drop-file.ts';
@@ -25,7 +26,7 @@ export async function recoverIntents(deps: Deps, options: RunOptions): Promise<n
       if (wanted.size === 0) break;
     }
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     deps.logger.warn({ err: error, intents: intents.length }, 'the provider could not list its batches');
     for (const intent of intents) await deps.store.letGoOfBatch(intent.batch_id, message);
     return 0;
@@ -39,7 +40,7 @@ export async function recoverIntents(deps: Deps, options: RunOptions): Promise<n
     } catch (error) {
       // One that cannot be settled keeps no other from it.
       logger.error({ err: error }, 'an intent could not be settled; it is looked up again');
-      await deps.store.letGoOfBatch(intent.batch_id, error instanceof Error ? error.message : String(error));
+      await deps.store.letGoOfBatch(intent.batch_id, messageOf(error));
     }
   }
   return settled;

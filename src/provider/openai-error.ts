@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { APIError } from 'openai';
-import { ProviderError } from '../errors.ts';
+import { messageOf, ProviderError } from '../errors.ts';
 import { failureKind } from './failure-kind.ts';
 
 /**
@@ -13,7 +13,7 @@ export function openAiError(error: unknown, doing: string, apiKey: string): Prov
   const providerCode = error instanceof APIError ? textOrNull(error.code) : null;
   const requestId = error instanceof APIError ? textOrNull(error.requestID) : null;
   const causeCode = status === null ? deepestCode(error) : null;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const detail = causeCode === null || message.includes(causeCode) ? message : `${message} (${causeCode})`;
   return new ProviderError(withoutKey(`${doing}: ${detail}`, apiKey), {
     kind: failureKind({ status, code: providerCode, causeCode }),

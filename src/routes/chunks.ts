@@ -3,6 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 import { z } from 'zod';
 import type { Deps } from '../deps.ts';
+import { messageOf } from '../errors.ts';
 import type { ClaimStatus } from '../store/store.ts';
 import type { Submission } from '../submission/submission.ts';
 import { errorBody, toErrorBody } from './error-body.ts';
@@ -138,11 +139,7 @@ function verify(webhook: Webhook, headers: Record<string, string>, body: Buffer)
         'Expected webhook-id, a webhook-timestamp within 5 minutes, and webhook-signature over "id.timestamp.body" with the secret of set_endpoint().';
       throw new HttpError(401, 'bad_signature', `${error.message}. ${expected}`);
     }
-    throw new HttpError(
-      422,
-      'invalid_json',
-      `The body is not JSON: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new HttpError(422, 'invalid_json', `The body is not JSON: ${messageOf(error)}`);
   }
 }
 

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import postgres from 'postgres';
-import { RowmillError } from '../errors.ts';
+import { messageOf, RowmillError } from '../errors.ts';
 import { connectionUrl } from './connection-url.ts';
 
 export const migrationsDirectory = path.join(import.meta.dirname, '../../supabase/migrations');
@@ -86,7 +86,7 @@ async function applyOnce(sql: postgres.Sql, migration: Migration): Promise<boole
     try {
       await tx.unsafe(text);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       throw new RowmillError(
         'migration_failed',
         `migration ${path.basename(migration.file)} failed: ${message}`,

@@ -1,4 +1,5 @@
 import type { Deps } from '../deps.ts';
+import { messageOf } from '../errors.ts';
 import { type AcceptedChunk, type SubmitResult, submitChunk } from './submit-chunk.ts';
 
 export type Submission = ReturnType<typeof createSubmission>;
@@ -54,7 +55,7 @@ export function createSubmission(
       deps.metrics.batches.inc({ result: 'failed' });
       const logger = deps.logger.child({ chunk: chunk.chunkId });
       logger.error({ err: error }, 'submitting a chunk failed; it waits again');
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       // The store may be out of reach for this as well; the chunk is given back as soon as it is not.
       await deps.store.notePipelineProblem(chunk.pipelineId, message).catch(() => {});
       await deps.store.releaseChunk(chunk.chunkId);

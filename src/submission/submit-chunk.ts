@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Deps } from '../deps.ts';
-import { ProviderError } from '../errors.ts';
+import { messageOf, ProviderError } from '../errors.ts';
 import type { InputRow } from '../pipeline/pipeline.ts';
 import type { Compiled } from './compiled.ts';
 import { loadPipeline } from './compiled.ts';
@@ -208,8 +208,4 @@ async function postpone(
   if (signal.aborted) return 'postponed';
   await deps.store.notePipelineProblem(pipelineId, `${deps.provider.name} refuses work for now: ${message}`);
   return 'postponed';
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
