@@ -113,6 +113,11 @@ export function moveTo(batch: BatchObject, state: Exclude<BatchState, 'validatin
   batch[`${state}_at`] = unixSeconds();
 }
 
+/** The 404 for a batch that is not known. */
+export function noSuchBatch(id: string): ApiError {
+  return new ApiError(404, `No batch found with id '${id}'.`);
+}
+
 /** The 409 for a batch that has gone too far to be cancelled. */
 export function uncancellable(batch: BatchObject): ApiError {
   return new ApiError(409, `Cannot cancel a batch with status '${batch.status}'.`);

@@ -1,24 +1,34 @@
 import type { FastifyInstance } from 'fastify';
-import { type BatchObject, newBatchObject } from './batch-object.ts';
+import { type BatchObject, newBatchObject, noSuchBatch } from './batch-object.ts';
 import type { BatchRunner } from './batch-runner.ts';
 import { readNewBatch } from './create-params.ts';
-import { ApiError, invalidValue } from './errors.ts';
+import { invalidValue } from './errors.ts';
+import type { Faults } from './faults.ts';
 import type { Ledger } from './ledger.ts';
 import { pageOf, readLimit } from './paging.ts';
 
 type ById = { Params: { id: string } };
 type List = { Querystring: { after?: string; limit?: string } };
 
-/** The routes below /v1/batches, and the batches themselves: they live as long as the simulator. */
-export function registerBatchRoutes(app: FastifyInstance, runner: BatchRunner, ledger: Ledger): void {
-  const batches = new Map<string, BatchObject>();
+export type BatchRoutesDeps = {
+  /** By id, the oldest first; they live as long as the simulator. */
+  batches: Map<string, BatchObject>;
+  runner: BatchRunner;
+  ledger: Ledger;
+  faults: Faults;
+};
+
+/** The routes below /v1/batches. */
+export function registerBatchRoutes(app: FastifyInstance, deps: BatchRoutesDeps): void {
+  const { batches, runner, ledger, faults } = deps;
+  const show = (batch: BatchObject) => faults.shown?.(batch) ?? batch;
 
   const find = (id: string): BatchObject => {
     if (!id.startsWith('batch')) {
       throw invalidValue('batch_id', `Invalid 'batch_id': '${id}'. Expected an ID that begins with 'batch'.`);
     }
     const batch = batches.get(id);
-    if (!batch) throw new ApiError(404, `No batch found with id '${id}'.`);
+    if (!batch) throw noSuchBatch(id);
     return batch;
   };
 
@@ -27,22 +37,30 @@ export function registerBatchRoutes(app: FastifyInstance, runner: BatchRunner, l
     const batch = newBatchObject(wanted);
     batches.set(batch.id, batch);
     ledger.batchesCreated++;
+    faults.created?.(batch);
     // The reply shows the batch as created, however quickly it goes on.
-    const created = structuredClone(batch);
+    const created = structuredClone(show(batch));
     runner.start(batch, wanted.outputExpiresAfterSeconds);
     return created;
   });
 
   app.get<List>('/v1/batches', ({ query }) => {
     const newestFirst = [...batches.values()].reverse();
-    return pageOf(newestFirst, query.after, readLimit(query.limit, 20, 100));
+    const listed = faults.isListed ? newestFirst.filter(faults.isListed) : newestFirst;
+    const page = pageOf(listed, query.after, readLimit(query.limit, 20, 100));
+    return { ...page, data: page.data.map(show) };
   });
 
-  app.get<ById>('/v1/batches/:id', ({ params }) => find(params.id));
+  app.get<ById>('/v1/batches/:id', ({ params }) => {
+    const batch = find(params.id);
+    const error = faults.retrieved?.(batch);
+    if (error) throw error;
+    return show(batch);
+  });
 
   app.post<ById>('/v1/batches/:id/cancel', ({ params }) => {
     const batch = find(params.id);
     runner.cancel(batch);
-    return structuredClone(batch);
+    return structuredClone(show(batch));
   });
 }

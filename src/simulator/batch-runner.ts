@@ -2,11 +2,12 @@ import { open } from 'node:fs/promises';
 import { type Execution, executeBatch } from './batch-execution.ts';
 import { type BatchErrorItem, type BatchObject, moveTo, uncancellable } from './batch-object.ts';
 import { validateInput } from './batch-validation.ts';
-import type { Faults } from './faults.ts';
+import type { Faults, StickyState } from './faults.ts';
 import type { FileStore } from './file-store.ts';
 import type { Ledger } from './ledger.ts';
 import { datedModel } from './models.ts';
 import { pause, Slots } from './pauses.ts';
+import { missingFile } from './validation-errors.ts';
 
 export type Delays = { validatingMs: number; perRequestMs: number; finalizingMs: number };
 
@@ -67,7 +68,7 @@ export class BatchRunner {
 
   async #run(batch: BatchObject, outputExpiresAfterSeconds: number, cancelled: AbortSignal): Promise<void> {
     const { files, ledger, faults, delays } = this.#deps;
-    await pause(delays.validatingMs, cancelled);
+    await pause(delays.validatingMs + this.#extraMs(batch, 'validating'), cancelled);
     if (cancelled.aborted) return this.#cancelledEarly(batch);
     // Opened once: an input file that is deleted while its batch runs is read to its end all the same.
     const isKnown = files.find(batch.input_file_id) !== undefined;
@@ -83,6 +84,7 @@ export class BatchRunner {
       if (errors.length > 0) return fail(batch, errors);
       batch.request_counts.total = total;
       moveTo(batch, 'in_progress');
+      await pause(this.#extraMs(batch, 'in_progress'), cancelled);
       const execution = {
         ...{ batch, input, files, ledger, faults, cancelled, outputExpiresAfterSeconds },
         perRequestMs: delays.perRequestMs,
@@ -99,18 +101,20 @@ export class BatchRunner {
     const executed = await executeBatch(execution);
     if (executed === null) return;
     let { ended } = executed;
+    // A cancel may have come in while the last lines were written: then that is how it ends.
+    if (batch.status === 'cancelling') ended = 'cancelled';
     if (ended === 'completed') {
-      // A cancel may have come in while the last lines were written: then that is how it ends.
-      if (batch.status === 'cancelling') ended = 'cancelled';
-      else {
-        moveTo(batch, 'finalizing');
-        await pause(this.#deps.delays.finalizingMs, cancelled);
-        if (this.#isClosing) return;
-      }
+      moveTo(batch, 'finalizing');
+      await pause(this.#deps.delays.finalizingMs + this.#extraMs(batch, 'finalizing'), cancelled);
+      if (this.#isClosing) return;
     }
     batch.output_file_id = executed.output?.id ?? null;
     batch.error_file_id = executed.errors?.id ?? null;
     moveTo(batch, ended);
+  }
+
+  #extraMs(batch: BatchObject, state: StickyState): number {
+    return this.#deps.faults.stays?.(batch, state) ?? 0;
   }
 
   // Nothing had been accepted for execution yet, so there is nothing to report in files.
@@ -126,9 +130,4 @@ function fail(batch: BatchObject, errors: BatchErrorItem[]): void {
 
 function errorList(data: BatchErrorItem[]): BatchObject['errors'] {
   return { object: 'list', data };
-}
-
-function missingFile(id: string): BatchErrorItem {
-  const message = `Cannot find file ${id}, or organization org-simulator does not have access to it.`;
-  return { code: 'invalid_request', message, param: 'file_id', line: null };
 }

@@ -24,6 +24,11 @@ export class ApiError extends Error {
   }
 }
 
+/** 500 or above: something went wrong over there, and nobody says what. */
+export function serverError(status = 500): ApiError {
+  return new ApiError(status, 'The server had an error while processing your request. Sorry about that!');
+}
+
 /** 400 for a parameter of the wrong value. */
 export function invalidValue(param: string, message: string): ApiError {
   return new ApiError(400, message, { param, code: 'invalid_value' });

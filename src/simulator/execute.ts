@@ -15,6 +15,9 @@ export type Outcome = {
   outputTokens: number;
 };
 
+/** What became of a request that no HTTP answer tells about: the line's own error, and no response. */
+export type BareError = { code: string; message: string };
+
 /** Executes a request as the model would; a refusal is an outcome with its status, never an exception. */
 export function executeRequest(endpoint: Endpoint, body: Json, newId: (prefix: string) => string): Outcome {
   try {

@@ -1,10 +1,12 @@
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { readExpiry, unsupported } from './create-params.ts';
 import { ApiError, invalidValue, missingParameter } from './errors.ts';
 import type { Faults } from './faults.ts';
 import type { FileDraft, FileObject, FileStore } from './file-store.ts';
+import { beforeEffect } from './http-faults.ts';
 import { readLines } from './lines.ts';
 import { pageOf, readLimit } from './paging.ts';
 
@@ -30,11 +32,13 @@ export function registerFileRoutes(app: FastifyInstance, files: FileStore, fault
     const file = files.get(params.id);
     const stream = createReadStream(files.pathOf(file.id), { highWaterMark: 262_144 });
     const name = encodeURIComponent(file.filename);
-    return reply
-      .type('application/octet-stream')
-      .header('content-length', file.bytes)
-      .header('content-disposition', `attachment; filename="${name}"`)
-      .send(faults.content?.(file, stream) ?? stream);
+    const sent = faults.content?.(file, stream) ?? stream;
+    const { bytes, isLengthAnnounced } =
+      sent instanceof Readable ? { bytes: sent, isLengthAnnounced: true } : sent;
+    reply.type('application/octet-stream');
+    reply.header('content-disposition', `attachment; filename="${name}"`);
+    if (isLengthAnnounced) reply.header('content-length', file.bytes);
+    return reply.send(bytes);
   });
 
   app.delete<ById>('/v1/files/:id', async ({ params }) => {
@@ -69,6 +73,7 @@ async function upload(request: FastifyRequest, files: FileStore): Promise<FileOb
     if (purpose !== 'batch') throw unsupported('purpose', purpose, ['batch']);
     const expiresAfterSeconds = readExpiry('expires_after', expiryOf(fields));
     await checkContent(draft, filename);
+    await beforeEffect(request);
     isKept = true;
     return await draft.keep({ filename, purpose, expiresAfterSeconds });
   } finally {

@@ -1,7 +1,8 @@
 import multipart from '@fastify/multipart';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
-import { ApiError } from './errors.ts';
+import { ApiError, serverError } from './errors.ts';
 import type { Faults } from './faults.ts';
+import { addRequestFaults, pathOf } from './http-faults.ts';
 import { idSeries } from './ids.ts';
 
 // Synchronous requests only: uploads are streamed and have a limit of their own.
@@ -38,18 +39,8 @@ export function createHttp(faults: Faults, logger: FastifyBaseLogger | undefined
           'Bearer auth (i.e. Authorization: Bearer YOUR_KEY).',
       );
     }
-    const fault = await faults.beforeReply?.({ method: request.method, path: pathOf(request.url) });
-    if (fault) throw fault;
   });
-
-  if (faults.afterHandling) {
-    app.addHook('onSend', async (request, reply, payload) => {
-      const fault = await faults.afterHandling?.({ method: request.method, path: pathOf(request.url) });
-      if (!fault) return payload;
-      reply.code(fault.status).type('application/json').removeHeader('content-length');
-      return JSON.stringify(fault.toBody());
-    });
-  }
+  addRequestFaults(app, faults);
 
   app.setErrorHandler((error, request, reply) => {
     const known = asApiError(error);
@@ -63,13 +54,9 @@ export function createHttp(faults: Faults, logger: FastifyBaseLogger | undefined
   return app;
 }
 
-function pathOf(url: string): string {
-  return url.split('?', 1)[0]!;
-}
-
 function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   const { statusCode = 500, message } = error as { statusCode?: number; message: string };
   if (statusCode < 500) return new ApiError(statusCode, message);
-  return new ApiError(500, 'The server had an error while processing your request. Sorry about that!');
+  return serverError();
 }

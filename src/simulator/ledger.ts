@@ -74,8 +74,13 @@ export class Ledger {
   batchesCreated = 0;
   inputTokens = 0;
   outputTokens = 0;
+  /** Paid answers that a fault of the simulator's kept from the client. */
+  spoiled = 0;
+  /** Payments for a prompt beyond the first that no spoiled answer to it explains. */
+  unexplainedRepeats = 0;
   #customIds = new CompactCounts();
   #prompts = new CompactCounts();
+  #spoiled = new CompactCounts();
   #filesHeld: () => number;
 
   constructor(filesHeld: () => number) {
@@ -92,7 +97,16 @@ export class Ledger {
     }
     this.inputTokens += entry.inputTokens;
     this.outputTokens += entry.outputTokens;
-    if (this.#prompts.add(entry.promptDigest) > 1) this.repeatedPrompts++;
+    const paid = this.#prompts.add(entry.promptDigest);
+    if (paid > 1) this.repeatedPrompts++;
+    if (paid > 1 + this.#spoiled.get(entry.promptDigest)) this.unexplainedRepeats++;
+  }
+
+  /** Once a request has been recorded as paid: its answer does not reach the client, and a repeat is due. */
+  spoil(promptDigest: number): void {
+    this.spoiled++;
+    // Kept as the sum over all prompts of max(0, paid - 1 - spoiled), so that no one has to add them up.
+    if (this.#prompts.get(promptDigest) > this.#spoiled.add(promptDigest)) this.unexplainedRepeats--;
   }
 
   /** How often a request of this custom_id was executed, over all batches. */
@@ -121,6 +135,8 @@ export class Ledger {
       filesHeld: this.filesHeld(),
       inputTokens: this.inputTokens,
       outputTokens: this.outputTokens,
+      spoiled: this.spoiled,
+      unexplainedRepeats: this.unexplainedRepeats,
     };
   }
 }

@@ -1,4 +1,8 @@
+import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { createFaults } from './create-faults.ts';
+import { faultHelp } from './fault-help.ts';
+import { parseFault, readFaultScript } from './fault-rules.ts';
 import { type SimulatorOptions, startSimulator } from './simulator.ts';
 
 const help = `Rowmill's simulator of OpenAI's Files and Batches.
@@ -10,8 +14,12 @@ Usage: npm run simulator -- [options]
   --directory <path>       where the files live (a temporary directory, removed at the end)
   --delay-ms <number>      how long a batch is validating, and again finalizing (0)
   --request-ms <number>    how long each request of a batch takes (0)
+  --fault <rule>           a fault, as below; may be given again
+  --faults <file>          a JSON array of them: [{"fault":"http_500","route":"create","at":[1,3]}]
+  --fault-seed <number>    what probabilities are drawn from (0); the same seed, the same faults
   --help                   this text
-`;
+
+${faultHelp()}`;
 
 const flags = {
   host: { type: 'string' },
@@ -19,18 +27,25 @@ const flags = {
   directory: { type: 'string' },
   'delay-ms': { type: 'string', default: '0' },
   'request-ms': { type: 'string', default: '0' },
+  fault: { type: 'string', multiple: true },
+  faults: { type: 'string' },
+  'fault-seed': { type: 'string', default: '0' },
   help: { type: 'boolean', default: false },
 } as const;
 
-function readOptions(): SimulatorOptions | 'help' {
+async function readOptions(): Promise<SimulatorOptions | 'help'> {
   const { values } = parseArgs({ options: flags });
   if (values.help) return 'help';
   const delayMs = wholeNumber('delay-ms', values['delay-ms'], 2 ** 31 - 1);
   const perRequestMs = wholeNumber('request-ms', values['request-ms'], 2 ** 31 - 1);
+  const seed = wholeNumber('fault-seed', values['fault-seed'], 2 ** 31 - 1);
+  const script = values.faults === undefined ? [] : readFaultScript(await readFile(values.faults, 'utf8'));
+  const rules = [...script, ...(values.fault ?? []).map(parseFault)];
   return {
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(values.directory === undefined ? {} : { directory: values.directory }),
     port: wholeNumber('port', values.port, 65_535),
+    faults: createFaults(rules, { seed }),
     delays: { validatingMs: delayMs, perRequestMs, finalizingMs: delayMs },
   };
 }
@@ -42,7 +57,7 @@ function wholeNumber(flag: string, value: string, maximum: number): number {
 }
 
 async function main(): Promise<void> {
-  const options = readOptions();
+  const options = await readOptions();
   if (options === 'help') {
     process.stdout.write(help);
     return;

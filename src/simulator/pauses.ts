@@ -1,6 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** Waits, or returns early when the signal is aborted; it never rejects. */
+// A timer that is set to longer goes off at once.
+const longestTimer = 2 ** 31 - 1;
+
+/** Waits, for ever if need be, or returns early when the signal is aborted; it never rejects. */
 export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   if (milliseconds <= 0 || signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
@@ -9,7 +12,7 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
       signal.removeEventListener('abort', finish);
       resolve();
     };
-    const timer = setTimeout(finish, milliseconds);
+    const timer = milliseconds <= longestTimer ? setTimeout(finish, milliseconds) : undefined;
     signal.addEventListener('abort', finish);
   });
 }

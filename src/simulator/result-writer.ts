@@ -35,23 +35,27 @@ export class ResultWriter {
   }
 
   async flush(): Promise<void> {
-    if (this.#pending.length === 0) return;
-    this.#draft ??= await this.#files.draft();
-    const text = `${this.#pending.join('\n')}\n`;
-    this.#pending = [];
-    this.#pendingUnits = 0;
-    await this.#draft.write(text);
+    await this.#write('\n');
   }
 
-  /** Writes what is left; null, and no file, where there was never a line. */
-  async finish(file: NewFile): Promise<FileObject | null> {
+  /** Writes what is left; null, and no file, where there was never a line. A bare file has no final newline. */
+  async finish(file: NewFile, isBare = false): Promise<FileObject | null> {
     while (this.#held.length > 0) this.#letGo();
-    await this.flush();
+    await this.#write(isBare ? '' : '\n');
     return this.#draft ? this.#draft.keep(file) : null;
   }
 
   async discard(): Promise<void> {
     await this.#draft?.discard();
+  }
+
+  async #write(end: string): Promise<void> {
+    if (this.#pending.length === 0) return;
+    this.#draft ??= await this.#files.draft();
+    const text = this.#pending.join('\n') + end;
+    this.#pending = [];
+    this.#pendingUnits = 0;
+    await this.#draft.write(text);
   }
 
   #letGo(): void {

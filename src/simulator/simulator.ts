@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
 import { registerAnswerRoutes } from './answer-routes.ts';
+import type { BatchObject } from './batch-object.ts';
 import { registerBatchRoutes } from './batch-routes.ts';
 import { BatchRunner, type Delays } from './batch-runner.ts';
 import type { Faults } from './faults.ts';
 import { registerFileRoutes } from './file-routes.ts';
-import { FileStore } from './file-store.ts';
+import { type FileObject, FileStore } from './file-store.ts';
 import { createHttp } from './http.ts';
 import { Ledger } from './ledger.ts';
 
@@ -31,6 +32,10 @@ export type Simulator = {
   url: string;
   port: number;
   ledger: Ledger;
+  /** Every batch as it is now, the oldest first; copies. */
+  batches(): BatchObject[];
+  /** Every file that could be downloaded now, the oldest first; copies. */
+  files(): FileObject[];
   /** Drops what runs and what is connected; resolves once nothing is left. */
   close(): Promise<void>;
 };
@@ -52,7 +57,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     onError: (error, batch) => app.log.error({ error, batch: batch.id }, 'a batch broke off'),
   });
   registerFileRoutes(app, files, faults);
-  registerBatchRoutes(app, runner, ledger);
+  const batches = new Map<string, BatchObject>();
+  registerBatchRoutes(app, { batches, runner, ledger, faults });
   registerAnswerRoutes(app, ledger);
   // Outside /v1, for whoever runs the simulator in another process; OpenAI has no such thing.
   app.get('/ledger', () => ledger.summary());
@@ -70,5 +76,12 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   }
   const address = app.server.address() as AddressInfo;
   const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-  return { url: `http://${shown}:${address.port}/v1`, port: address.port, ledger, close };
+  return {
+    url: `http://${shown}:${address.port}/v1`,
+    port: address.port,
+    ledger,
+    batches: () => structuredClone([...batches.values()]),
+    files: () => structuredClone(files.all()),
+    close,
+  };
 }

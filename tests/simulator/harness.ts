@@ -1,6 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import OpenAI, { toFile } from 'openai';
 import { onTestFinished } from 'vitest';
+import { createFaults } from '../../src/simulator/create-faults.ts';
+import { parseFault } from '../../src/simulator/fault-rules.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
 
 export type Line = Record<string, unknown>;
@@ -16,6 +18,11 @@ export async function start(options?: SimulatorOptions): Promise<{ simulator: Si
   const simulator = await startSimulator(options);
   onTestFinished(() => simulator.close());
   return { simulator, openai: clientFor(simulator) };
+}
+
+/** The same with faults, written as the command takes them. */
+export async function startWith(...rules: string[]): Promise<{ simulator: Simulator; openai: OpenAI }> {
+  return start({ faults: createFaults(rules.map(parseFault)) });
 }
 
 export function clientFor(simulator: Simulator): OpenAI {

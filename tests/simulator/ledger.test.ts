@@ -20,6 +20,8 @@ describe('the ledger', () => {
       filesHeld: 4,
       inputTokens: 600_002,
       outputTokens: 900_003,
+      spoiled: 0,
+      unexplainedRepeats: 1,
     });
   });
 
@@ -28,5 +30,29 @@ describe('the ledger', () => {
     ledger.record({ ...entry, customId: 'a', succeeded: false, inputTokens: 0, outputTokens: 0 });
     ledger.record({ ...entry, customId: 'b' });
     expect(ledger).toMatchObject({ executed: 2, failed: 1, repeatedPrompts: 0 });
+  });
+
+  it.each([
+    ['nothing was lost', 'paid', 0],
+    ['a prompt is paid for again, and nothing was lost', 'paid paid paid', 2],
+    ['each answer was lost before the next', 'paid lost paid lost paid', 0],
+    ['fewer answers were lost than repeated', 'paid lost paid paid paid', 2],
+    ['an answer is lost after a repeat', 'paid paid lost', 0],
+    ['more answers were lost than repeated', 'paid lost lost', 0],
+    ['that happens after more were lost', 'paid lost lost paid paid paid', 1],
+  ])('explains repeats of a prompt by its lost answers: %s', (_case, story, unexplained) => {
+    const ledger = new Ledger(() => 0);
+    // Another prompt's losses explain nothing.
+    ledger.record({ ...entry, customId: 'other', promptDigest: 2 });
+    ledger.spoil(2);
+    const steps = story.split(' ');
+    for (const step of steps) {
+      if (step === 'paid') ledger.record({ ...entry, customId: 'a' });
+      else ledger.spoil(entry.promptDigest);
+    }
+    expect(ledger.summary()).toMatchObject({
+      spoiled: 1 + steps.filter((step) => step === 'lost').length,
+      unexplainedRepeats: unexplained,
+    });
   });
 });

@@ -1,8 +1,14 @@
 import { execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { faultNames } from '../../src/simulator/fault-rules.ts';
+import { routeNames } from '../../src/simulator/route-names.ts';
+import { validationCodes } from '../../src/simulator/validation-forms.ts';
 
 const main = fileURLToPath(new URL('../../src/simulator/main.ts', import.meta.url));
 const run = (...args: string[]) => promisify(execFile)(process.execPath, [main, ...args]);
@@ -28,7 +34,54 @@ describe('the command', () => {
   });
 
   it('explains itself', async () => {
-    expect((await run('--help')).stdout).toContain('--delay-ms');
+    const { stdout } = await run('--help');
+    for (const flag of ['--delay-ms', '--fault <rule>', '--faults <file>', '--fault-seed']) {
+      expect(stdout).toContain(flag);
+    }
+  });
+
+  it('lists every fault in its help once, and every route and code', async () => {
+    const { stdout } = await run('--help');
+    const listed = [...stdout.matchAll(/^ {2}([a-z]\w+) {2,}\S/gm)].map(([, name]) => name);
+    expect(listed.toSorted()).toEqual(faultNames.toSorted());
+    for (const word of [...routeNames, ...validationCodes]) expect(stdout).toContain(word);
+    expect(stdout).toContain('they never stand in that order');
+    expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(120);
+  });
+
+  it('has the faults of its script and of its flags', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'rowmill-faults-'));
+    onTestFinished(() => rm(directory, { recursive: true }));
+    const script = join(directory, 'faults.json');
+    await writeFile(script, '[{"fault":"http_503","route":"list_files"}]');
+    const flags = ['--fault', 'http_500:list@1', '--fault', 'http_429:list@2', '--fault-seed', '7'];
+    const child = fork(main, ['--port', '0', '--faults', script, ...flags], {
+      execArgv: [],
+      stdio: 'ignore',
+    });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const [{ url }] = (await once(child, 'message')) as [{ url: string }];
+    const statusOf = async (path: string) =>
+      (await fetch(`${url}/${path}`, { headers: { authorization: 'Bearer k' } })).status;
+    expect([await statusOf('batches'), await statusOf('batches'), await statusOf('batches')]).toEqual([
+      500, 429, 200,
+    ]);
+    expect(await statusOf('files')).toBe(503);
+  });
+
+  it('refuses a fault or a script that it cannot read', async () => {
+    await expect(run('--fault', 'http_500:create=2')).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("the fault 'http_500:create=2' cannot be read: probability"),
+    });
+    await expect(run('--faults', main)).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('a fault script is a JSON array of rules'),
+    });
+    await expect(run('--faults', '/nowhere/faults.json')).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('/nowhere/faults.json'),
+    });
   });
 
   it('refuses flags that it does not know or cannot read', async () => {

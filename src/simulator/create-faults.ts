@@ -1,0 +1,26 @@
+import { BatchFates } from './batch-fates.ts';
+import { batchFaults } from './batch-faults.ts';
+import { downloadFaults } from './download-faults.ts';
+import type { FaultRule } from './fault-rules.ts';
+import type { Faults } from './faults.ts';
+import { lineFaults } from './line-faults.ts';
+import { countOccasions } from './occasions.ts';
+import { readingFaults } from './reading-faults.ts';
+import { requestFaults } from './request-faults.ts';
+
+/**
+ * The faults that a list of rules makes. The same seed (0 without one) and the same occasions give the same
+ * faults. What no rule is about stays undefined, and so costs nothing. For one simulator only: it counts.
+ */
+export function createFaults(rules: FaultRule[], options: { seed?: number } = {}): Faults {
+  const { seed = 0 } = options;
+  const counted = countOccasions(rules, seed);
+  const fates = new BatchFates(counted);
+  return {
+    ...requestFaults(counted),
+    ...readingFaults(counted, fates),
+    ...downloadFaults(counted, seed),
+    ...batchFaults(fates),
+    ...lineFaults(counted),
+  };
+}

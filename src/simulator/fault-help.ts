@@ -1,0 +1,58 @@
+import {
+  describeFault,
+  type FaultName,
+  type FaultSubject,
+  faultNames,
+  usualShare,
+  usualStatuses,
+} from './fault-names.ts';
+import { grammar } from './fault-rules.ts';
+import { routeNames } from './route-names.ts';
+import { validationCodes } from './validation-forms.ts';
+
+// One section for each subject, in the order of the list; what is counted stands behind it.
+const sections: Record<FaultSubject, string> = {
+  request: 'Requests (counted: requests of the route, or of any route)',
+  retrieval: 'Retrieving batches (counted: retrievals, apart from those of batches it has struck)',
+  download: 'Downloads (counted: downloads)',
+  batch: 'Batches (counted: batches, in the order of their creation)',
+  execution: 'Requests of a batch (counted: requests, as they are executed)',
+  line: 'Lines of output and error files (counted: lines, as they are answered; they never stand in that order)',
+};
+
+/** The help on faults: how a rule is written, and every fault there is. */
+export function faultHelp(): string {
+  const width = Math.max(...faultNames.map((name) => name.length));
+  const list = Object.entries(sections).map(([subject, title]) => {
+    const names = faultNames.filter((name) => describeFault(name).subject === subject);
+    const lines = names.map((name) => `  ${name.padEnd(width)}  ${describeFault(name).help}${usual(name)}`);
+    return `${title}:\n${lines.join('\n')}\n`;
+  });
+  return `A fault is written
+  ${grammar}
+and strikes with a probability at each occasion, or at the occasions that are listed (from 1), or at all of them:
+http_500:create=0.05, reset_after:create@1,3, stuck_validating@2;ms=5000.
+
+${list.join('\n')}
+Routes: ${routeNames.join(', ')}.
+Codes of fails_validation:${wrapped(validationCodes)}.
+`;
+}
+
+function usual(fault: FaultName): string {
+  const { ms, takes } = describeFault(fault);
+  if (ms !== undefined) return ` (ms: ${Number.isFinite(ms) ? ms : 'for ever'})`;
+  if (takes === 'share') return ` (share: ${usualShare})`;
+  if (takes === 'status') return ` (status: ${usualStatuses.join(', ')}, by turns)`;
+  return takes === 'code' ? ' (code: all of them, by turns)' : '';
+}
+
+function wrapped(words: string[]): string {
+  let line = '';
+  const lines: string[] = [];
+  for (const word of words) {
+    if (line.length + word.length > 90) lines.push(line);
+    line = line.length + word.length > 90 ? `${word}, ` : `${line}${word}, `;
+  }
+  return `\n  ${[...lines, line.slice(0, -2)].map((each) => each.trimEnd()).join('\n  ')}`;
+}

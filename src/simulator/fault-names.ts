@@ -1,0 +1,105 @@
+/** What a fault strikes, and so what its occasions are counted in. */
+export type FaultSubject = 'request' | 'retrieval' | 'download' | 'batch' | 'execution' | 'line';
+
+type Description = {
+  subject: FaultSubject;
+  help: string;
+  /** How long it lasts where the rule does not say; without it the fault takes no `ms`. */
+  ms?: number;
+  /** What else a rule may say about it. */
+  takes?: 'code' | 'status' | 'share';
+};
+
+/** The share of `expires` and `cancels` where the rule does not say. */
+export const usualShare = 0.7;
+
+/** The statuses that `request_fails` takes turns with. */
+export const usualStatuses = [400, 429, 500, 0];
+
+/** Every fault that the simulator has, in the order of its help. */
+export const faultDescriptions = {
+  http_429: { subject: 'request', help: 'refused: rate_limit_exceeded, with Retry-After: 1; nothing done' },
+  http_500: { subject: 'request', help: 'a server error; nothing done' },
+  http_502: { subject: 'request', help: "a proxy's HTML page; nothing done" },
+  http_503: { subject: 'request', help: 'overloaded; nothing done' },
+  timeout_before: {
+    subject: 'request',
+    help: 'the connection is held for ms, then dropped; nothing done',
+    ms: 120_000,
+  },
+  reset_before: { subject: 'request', help: 'the connection is reset at once; nothing done' },
+  token_limit_400: { subject: 'request', help: 'create is refused: 400 token_limit_exceeded; nothing done' },
+  token_limit_429: { subject: 'request', help: 'create is refused: 429 token_limit_exceeded; nothing done' },
+  http_500_after: { subject: 'request', help: 'it is done, and then answered with a server error' },
+  http_502_after: { subject: 'request', help: "it is done, and then answered with a proxy's HTML page" },
+  http_503_after: { subject: 'request', help: 'it is done, and then answered as overloaded' },
+  timeout_after: {
+    subject: 'request',
+    help: 'it is done; the connection is held for ms, then dropped',
+    ms: 120_000,
+  },
+  reset_after: { subject: 'request', help: 'it is done, and the connection reset' },
+  late_effect: {
+    subject: 'request',
+    help: 'the connection is reset once the request is read; it is done ms later',
+    ms: 2_000,
+  },
+  retrieve_down: {
+    subject: 'retrieval',
+    help: 'from then on, for ms, retrieving that batch answers 500; once in its life',
+    ms: 180_000,
+  },
+  download_cut: {
+    subject: 'download',
+    help: 'a part of the bytes: by turns the connection breaks, or the body ends as if whole',
+  },
+  list_lags: { subject: 'batch', help: 'missing from the list while younger than ms', ms: 5_000 },
+  not_found_at_first: {
+    subject: 'batch',
+    help: 'retrieving it answers 404 while it is younger than ms',
+    ms: 5_000,
+  },
+  empty_ids: { subject: 'batch', help: '"" in place of null for output_file_id and error_file_id' },
+  stuck_validating: { subject: 'batch', help: 'stays in validating for ms', ms: Number.POSITIVE_INFINITY },
+  stuck_in_progress: {
+    subject: 'batch',
+    help: 'stays in in_progress for ms, with nothing executed',
+    ms: Number.POSITIVE_INFINITY,
+  },
+  stuck_finalizing: {
+    subject: 'batch',
+    help: 'stays in finalizing for ms, with everything executed',
+    ms: Number.POSITIVE_INFINITY,
+  },
+  fails_validation: { subject: 'batch', help: 'ends as failed, for code', takes: 'code' },
+  expires: { subject: 'batch', help: 'ends as expired with share of its requests executed', takes: 'share' },
+  cancels: {
+    subject: 'batch',
+    help: 'ends as cancelled with share of its requests executed',
+    takes: 'share',
+  },
+  no_output_file: { subject: 'batch', help: 'its answers are paid for, and its output file is not there' },
+  no_final_newline: { subject: 'batch', help: 'its files end without a newline' },
+  request_fails: {
+    subject: 'execution',
+    help: 'an error of status, in response; error is null',
+    takes: 'status',
+  },
+  request_fails_bare: {
+    subject: 'execution',
+    help: 'an error with code and message, in error; response is null',
+  },
+  line_missing: { subject: 'line', help: 'not there' },
+  line_doubled: { subject: 'line', help: 'there twice' },
+  line_unknown: { subject: 'line', help: "followed by one with a stranger's custom_id" },
+  line_truncated: { subject: 'line', help: 'cut in its middle; the lines around it are whole' },
+} as const satisfies Record<string, Description>;
+
+export type FaultName = keyof typeof faultDescriptions;
+
+export const faultNames = Object.keys(faultDescriptions) as FaultName[];
+
+/** What is said about a fault, in the one shape that all of them have. */
+export function describeFault(fault: FaultName): Description {
+  return faultDescriptions[fault];
+}
