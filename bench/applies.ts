@@ -84,8 +84,12 @@ async function startBatches(sql: postgres.Sql): Promise<{ batchId: number; rows:
     const [batch] = await sql<{ id: number }[]>`
       select rowmill.begin_batch('bench', gen_random_uuid()::text, array[${chunkId}::bigint], ${rows.length}, 1) as id`;
     const batchId = batch!.id;
-    await sql`select rowmill.start_batch(${batchId}, 'bench', ${`batch_${batchId}`}, 'validating')`;
-    await sql`select rowmill.record_poll(${batchId}, 'completed', true, 'file', null, ${rows.length}, 0, null)`;
+    await sql`select rowmill.start_batch(${batchId}, ${`batch_${batchId}`}, 'validating', 'file')`;
+    await sql`
+      select rowmill.record_polls(jsonb_build_array(jsonb_build_object(
+        'batch_id', ${batchId}::bigint, 'provider_status', 'completed', 'is_terminal', true, 'output_file_id', 'file',
+        'requests_completed', ${rows.length}::integer, 'requests_failed', 0
+      )))`;
     slices.push({
       batchId,
       rows: rows.map(({ n, hash, id }) => {

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Reached } from './crash-points.ts';
 import type { Metrics } from './metrics.ts';
 import type { Provider } from './provider/provider.ts';
 import type { Store } from './store/store.ts';
@@ -9,4 +10,6 @@ export type Deps = {
   provider: Provider;
   logger: Logger;
   metrics: Metrics;
+  /** Set by tests that kill the process at a named moment. */
+  reached?: Reached | undefined;
 };

@@ -61,3 +61,8 @@ export class ProviderError extends RowmillError {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Whether the database could not be reached, or was lost: what was asked of it may have been done or not. */
+export function isDatabaseAway(error: unknown): boolean {
+  return error instanceof RowmillError && error.code === 'database_unreachable';
+}

@@ -57,6 +57,10 @@ async function main(): Promise<void> {
   }
   service = await startService(config, logger);
   stop();
+  await service.ready.catch(async (error: unknown) => {
+    await service?.stop();
+    throw error;
+  });
 }
 
 main().catch((error: unknown) => {

@@ -6,15 +6,18 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { buildApp } from './app.ts';
 import type { Config } from './config.ts';
+import type { Reached } from './crash-points.ts';
 import type { Deps } from './deps.ts';
 import { RowmillError } from './errors.ts';
 import { startJobs } from './jobs/index.ts';
+import type { Schedule } from './jobs/schedule.ts';
 import { createMetrics } from './metrics.ts';
 import { createOpenAiProvider } from './provider/openai.ts';
 import type { Provider } from './provider/provider.ts';
 import { migrate } from './store/migrate.ts';
 import { createPostgresTransport } from './store/postgres-transport.ts';
 import { createStore } from './store/store.ts';
+import { whenReachable } from './store/when-reachable.ts';
 import { createSubmission } from './submission/submission.ts';
 
 const projectDirectory = path.join(import.meta.dirname, '..');
@@ -26,22 +29,35 @@ export type Service = {
   /** Where it listens. */
   url: string;
   databaseUrl: string;
+  /**
+   * Resolves once the database is reached, migrated, and worked with: true, or false where the service was stopped
+   * before. Rejects where waiting would not help: a wrong password, a migration that fails.
+   */
+  ready: Promise<boolean>;
   /** Runs the named job now, as if its time had come. */
   wake(job: 'tick' | 'submit' | 'poll' | 'harvest'): void;
   /** Finishes what is in hand, gives up after `timeoutMs`, and releases everything. Harmless to repeat. */
   stop(timeoutMs?: number): Promise<void>;
 };
 
+export type ServiceOptions = {
+  /** Where an embedded database keeps its data. */
+  directory?: string;
+  /** For tests: called at each named moment between two effects. */
+  reached?: Reached;
+};
+
 type Resource = { stop(): Promise<void> };
 
 /**
- * Starts a worker: database (embedded without DATABASE_URL), migrations, provider (the simulator without
- * OPENAI_API_KEY), HTTP and jobs. Rejects where one of them cannot start, and leaves nothing running then.
+ * Starts a worker: database (embedded without DATABASE_URL), provider (the simulator without OPENAI_API_KEY), HTTP; then
+ * `ready`: migrations and jobs. A database that does not answer yet is waited for, and said so, with HTTP up and /readyz
+ * telling. Rejects where something of its own cannot start, and leaves nothing running then.
  */
 export async function startService(
   config: Config,
   logger: Logger,
-  options: { directory?: string } = {},
+  options: ServiceOptions = {},
 ): Promise<Service> {
   const directory = options.directory ?? path.join(projectDirectory, '.rowmill');
   const resources: Resource[] = [];
@@ -50,33 +66,48 @@ export async function startService(
   };
   try {
     const databaseUrl = config.DATABASE_URL ?? (await startDatabase(directory, logger, resources));
-    const { applied } = await migrateOrExplain(databaseUrl);
-    if (applied.length > 0) logger.info({ applied }, 'migrations applied');
     const provider = await startProvider(config, logger, resources);
 
     const worker = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
-    const store = createStore(createPostgresTransport({ url: databaseUrl }), worker);
+    const store = createStore(createPostgresTransport({ url: databaseUrl }), worker, version);
     resources.push({ stop: () => store.close(1000) });
     const metrics = createMetrics();
-    const deps: Deps = { store, provider, logger, metrics };
+    const deps: Deps = { store, provider, logger, metrics, reached: options.reached };
 
     const abort = new AbortController();
-    const wake = { poll: () => {} };
-    const submission = createSubmission(deps, abort.signal, () => wake.poll());
+    let schedule: Schedule | undefined;
+    const submission = createSubmission(deps, abort.signal, () => schedule?.wake('poll'));
     const app = await buildApp({ deps, submission, ingestSecret: config.ROWMILL_INGEST_SECRET, version });
-    const schedule = startJobs({ ...deps, submission, version }, config, abort.signal);
-    wake.poll = () => schedule.wake('poll');
-    resources.push({ stop: () => schedule.stop() });
+    resources.push({ stop: () => app.close() });
     const url = await listenOrExplain(app, config);
-    schedule.wake('tick');
-    schedule.wake('poll');
     logger.info({ url, worker, version, provider: provider.name }, 'listening');
+
+    const waiting = new AbortController();
+    const becomeReady = async (): Promise<boolean> => {
+      const migrated = await whenReachable(() => migrate({ url: databaseUrl }), {
+        url: databaseUrl,
+        logger,
+        signal: waiting.signal,
+      });
+      if (migrated === null) return false;
+      if (migrated.applied.length > 0) logger.info({ applied: migrated.applied }, 'migrations applied');
+      if (waiting.signal.aborted) return false;
+      schedule = startJobs({ ...deps, submission }, config, abort.signal);
+      for (const job of ['renew', 'tick', 'poll', 'harvest']) schedule.wake(job);
+      logger.info('ready');
+      return true;
+    };
+    const ready = becomeReady();
+    // Whoever asks for it hears of it.
+    ready.catch(() => {});
 
     let stopping: Promise<void> | undefined;
     const stop = async (timeoutMs: number) => {
       const deadline = setTimeout(() => abort.abort(new Error('the service stops')), timeoutMs);
+      waiting.abort();
+      await ready.catch(() => {});
       // No new posts and no new runs; then whatever is under way, until the deadline cuts it short.
-      await Promise.all([app.close(), schedule.stop(), submission.drain()]);
+      await Promise.all([app.close(), schedule?.stop(), submission.drain()]);
       clearTimeout(deadline);
       await stopResources();
       logger.info('stopped');
@@ -84,7 +115,8 @@ export async function startService(
     return {
       url,
       databaseUrl,
-      wake: schedule.wake,
+      ready,
+      wake: (job) => schedule?.wake(job),
       stop: (timeoutMs = 7000) => {
         stopping ??= stop(timeoutMs);
         return stopping;
@@ -93,23 +125,6 @@ export async function startService(
   } catch (error) {
     await stopResources();
     throw error;
-  }
-}
-
-/** What a person can do something about, in words: where the database is, and which port is taken. */
-async function migrateOrExplain(url: string): Promise<{ applied: string[] }> {
-  try {
-    return await migrate({ url });
-  } catch (cause) {
-    const { code, message } = cause as { code?: string; message?: string };
-    if (!['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'CONNECT_TIMEOUT'].includes(code ?? '')) throw cause;
-    const { hostname, port } = new URL(url);
-    const place = `${hostname}:${port || 5432}`;
-    throw new RowmillError(
-      'database_unreachable',
-      `No Postgres answers at ${place} (${message || code}). Start it, or correct DATABASE_URL.`,
-      { fields: { place }, cause },
-    );
   }
 }
 

@@ -46,5 +46,7 @@ export async function startWorker(config: Config): Promise<Service> {
     pino.destination({ dest: logFile, sync: true }),
   );
   // A database of the demo's own: pipelines of yours in the service's embedded one are none of its business.
-  return await startService(config, logger, { directory: path.join(state, 'demo') });
+  const service = await startService(config, logger, { directory: path.join(state, 'demo') });
+  await service.ready;
+  return service;
 }

@@ -4,7 +4,7 @@ import { parseCustomId } from '../pipeline/custom-id.ts';
 import { errorClasses } from '../pipeline/error-classes.ts';
 import { type Line, splitLines } from '../pipeline/split-lines.ts';
 import { sumUsage, type Usage } from '../pipeline/usage.ts';
-import type { AnsweredRow, Slice } from '../store/store.ts';
+import type { AnsweredRow, Lease, Slice } from '../store/store.ts';
 import type { Compiled } from '../submission/compiled.ts';
 
 const sliceLines = 1000;
@@ -22,11 +22,12 @@ export type ResultFile = {
 
 /**
  * Streams a result file into the table, slice by slice, each with the position that it reaches. Resolves
- * with false where the batch is not this worker's any more. Rejects `download_short` before the last,
+ * with false where the batch is not under this lease any more. Rejects `download_short` before the last,
  * possibly cut line is read, and whatever provider and store reject with; what was applied stays applied.
  */
 export async function harvestFile(
   deps: Deps,
+  lease: Lease,
   pipeline: Compiled,
   result: ResultFile,
   signal: AbortSignal,
@@ -39,8 +40,9 @@ export async function harvestFile(
   const apply = async (): Promise<boolean> => {
     if (lines.length === 0) return true;
     const slice = readSlice(pipeline, result.file, lines, position);
-    const counts = await deps.store.applyResults(result.batchId, slice);
+    const counts = await lease.applyResults(result.batchId, slice);
     if (counts === null) return false;
+    await deps.reached?.('slice_applied');
     for (const [outcome, count] of Object.entries(counts)) deps.metrics.rows.inc({ outcome }, count);
     deps.metrics.tokens.inc({ kind: 'input' }, slice.input_tokens);
     deps.metrics.tokens.inc({ kind: 'output' }, slice.output_tokens);

@@ -1,7 +1,7 @@
 import type { Deps } from '../deps.ts';
-import { messageOf } from '../errors.ts';
+import { isDatabaseAway, messageOf, ProviderError } from '../errors.ts';
 import { errorClasses } from '../pipeline/error-classes.ts';
-import type { EndedBatch, Verdict } from '../store/store.ts';
+import type { EndedBatch, Lease, Verdict } from '../store/store.ts';
 import { loadPipeline } from '../submission/compiled.ts';
 import { harvestFile } from './harvest-file.ts';
 import { inParallel } from './in-parallel.ts';
@@ -16,36 +16,49 @@ const concurrency = 2;
  */
 export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> {
   if (options.signal.aborted) return { claimed: 0, harvested: 0, failed: 0, more: 0 };
-  const batches = await deps.store.claimEndedBatches(options.limit);
+  const lease = await deps.store.takeLease();
+  try {
+    return await harvestSome(deps, lease, options);
+  } finally {
+    lease.hold.end();
+  }
+}
+
+async function harvestSome(deps: Deps, lease: Lease, options: RunOptions): Promise<Counts> {
+  const batches = await lease.claimEndedBatches(options.limit);
+  if (batches.length > 0) await deps.reached?.('harvest_claimed');
+  // Once the lease is lost, another may be reading the same files.
+  const signal = AbortSignal.any([options.signal, lease.hold.signal]);
   const untouched = new Set(batches.map((batch) => batch.batch_id));
   let harvested = 0;
   let failed = 0;
   try {
-    await inParallel(batches, concurrency, options.signal, async (batch) => {
+    await inParallel(batches, concurrency, signal, async (batch) => {
       untouched.delete(batch.batch_id);
       const logger = deps.logger.child({ batch: batch.batch_id });
       let isHarvested = batch.state === 'harvested';
       try {
         if (!isHarvested) {
-          isHarvested = await harvest({ ...deps, logger }, batch, options.signal);
+          isHarvested = await harvest({ ...deps, logger }, lease, batch, signal);
           if (!isHarvested) return;
           harvested += 1;
         }
-        await cleanUp(deps, batch, options.signal);
+        await cleanUp(deps, lease, batch, signal);
       } catch (error) {
         failed += 1;
         const message = messageOf(error);
         const what = isHarvested ? 'cleaning up broke off' : 'the harvest broke off';
-        logger.error({ err: error }, `${what}; it is taken up again where it was`);
-        await deps.store.letGoOfBatch(batch.batch_id, message);
-        // Files that are left, or the service's own end, say nothing about the pipeline.
-        if (!isHarvested && !options.signal.aborted)
+        if (isDatabaseAway(error)) logger.warn(`${what}; it is taken up again where it was: ${message}`);
+        else logger.error({ err: error }, `${what}; it is taken up again where it was`);
+        await lease.letGoOfBatch(batch.batch_id, message);
+        // Files that are left, a database that is away, or the service's own end, say nothing about the pipeline.
+        if (!isHarvested && !signal.aborted && !isDatabaseAway(error))
           await deps.store.notePipelineProblem(batch.pipeline_id, message);
       }
     });
   } finally {
     // The service stops, or the store failed: nobody need wait for these leases to run out.
-    for (const batchId of untouched) await deps.store.letGoOfBatch(batchId, null);
+    for (const batchId of untouched) await lease.letGoOfBatch(batchId, null);
   }
   return {
     claimed: batches.length,
@@ -55,8 +68,9 @@ export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> 
   };
 }
 
-async function harvest(deps: Deps, batch: EndedBatch, signal: AbortSignal): Promise<boolean> {
+async function harvest(deps: Deps, lease: Lease, batch: EndedBatch, signal: AbortSignal): Promise<boolean> {
   const pipeline = await loadPipeline(deps, batch.pipeline_id);
+  const gone: string[] = [];
   if (pipeline) {
     const files = [
       { file: 'output' as const, id: batch.output_file_id, position: batch.output_position },
@@ -64,33 +78,47 @@ async function harvest(deps: Deps, batch: EndedBatch, signal: AbortSignal): Prom
     ];
     for (const { file, id, position } of files) {
       if (id === null) continue;
-      const isOurs = await harvestFile(
-        deps,
-        pipeline,
-        { batchId: batch.batch_id, file, id, position },
-        signal,
-      );
-      if (!isOurs) {
+      try {
+        const result = { batchId: batch.batch_id, file, id, position };
+        if (await harvestFile(deps, lease, pipeline, result, signal)) continue;
         deps.logger.warn('another worker took the batch over');
         return false;
+      } catch (error) {
+        if (!isGone(error) || !(await lease.noteGoneFile(batch.batch_id))) throw error;
+        deps.logger.error({ file: id }, 'the provider has lost a result file; rows that it held are missing');
+        gone.push(file);
       }
     }
   }
-  const missing = await deps.store.finishHarvest(batch.batch_id, verdictOnTheRest(batch));
+  await deps.reached?.('files_applied');
+  const missing = await lease.finishHarvest(batch.batch_id, verdictOnTheRest(batch, gone));
   if (missing === null) return false;
   if (missing > 0) deps.metrics.rows.inc({ outcome: 'failed' }, missing);
+  await deps.reached?.('harvest_finished');
   await deps.store.notePipelineProblem(batch.pipeline_id, null);
   deps.logger.info({ status: batch.provider_status, missing }, 'batch harvested');
   return true;
 }
 
+function isGone(error: unknown): boolean {
+  return error instanceof ProviderError && error.status === 404;
+}
+
 /** What a row is that neither file mentions follows from how its batch ended. */
-export function verdictOnTheRest(batch: Pick<EndedBatch, 'provider_status' | 'provider_errors'>): Verdict {
+export function verdictOnTheRest(
+  batch: Pick<EndedBatch, 'provider_status' | 'provider_errors'>,
+  goneFiles: string[] = [],
+): Verdict {
   const verdict = (name: keyof typeof errorClasses, code: string | null, message: string): Verdict => {
     const { retried, counted } = errorClasses[name];
     return { class: name, code, message, retried, counted };
   };
+  if (goneFiles.length > 0) {
+    return verdict('missing', null, `The provider has lost the batch's ${goneFiles.join(' and ')} file.`);
+  }
   switch (batch.provider_status) {
+    case 'gone':
+      return verdict('missing', null, 'The provider does not know the batch any more.');
     case 'expired':
       return verdict('batch_expired', null, 'The batch ran out of time before this request.');
     case 'cancelled':
@@ -111,11 +139,15 @@ export function verdictOnTheRest(batch: Pick<EndedBatch, 'provider_status' | 'pr
   }
 }
 
-async function cleanUp(deps: Deps, batch: EndedBatch, signal: AbortSignal): Promise<void> {
+async function cleanUp(deps: Deps, lease: Lease, batch: EndedBatch, signal: AbortSignal): Promise<void> {
   if (!batch.keep_files) {
     for (const id of [batch.input_file_id, batch.output_file_id, batch.error_file_id]) {
-      if (id !== null) await deps.provider.deleteFile(id, signal);
+      if (id === null) continue;
+      lease.hold.assertHeld();
+      await deps.provider.deleteFile(id, signal);
+      await deps.reached?.('file_deleted');
     }
   }
-  await deps.store.finishBatch(batch.batch_id);
+  await deps.reached?.('files_deleted');
+  await lease.finishBatch(batch.batch_id);
 }

@@ -3,18 +3,27 @@ import type { Deps } from '../deps.ts';
 import type { Submission } from '../submission/submission.ts';
 import * as harvest from './harvest.ts';
 import * as poll from './poll.ts';
+import { createRenewal } from './renew.ts';
 import { type Schedule, startSchedule } from './schedule.ts';
 import * as submit from './submit.ts';
+import * as sweep from './sweep.ts';
 import * as tick from './tick.ts';
 
 /** The schedule: which job runs when, how much it takes at a time, and whom it wakes. */
 export function startJobs(
-  deps: Deps & { submission: Submission; version: string },
+  deps: Deps & { submission: Submission },
   config: Pick<Config, 'ROWMILL_TICK_CRON' | 'ROWMILL_POLL_CRON'>,
   signal: AbortSignal,
 ): Schedule {
   return startSchedule(
     [
+      {
+        name: 'renew',
+        // Not for an operator to slow down: leases would run out. It looks every second whether it is time.
+        cron: '* * * * * *',
+        limit: 0,
+        run: createRenewal(deps),
+      },
       {
         name: 'tick',
         cron: config.ROWMILL_TICK_CRON,
@@ -32,7 +41,7 @@ export function startJobs(
       {
         name: 'poll',
         cron: config.ROWMILL_POLL_CRON,
-        limit: 100,
+        limit: 10_000,
         run: (options) => poll.runOnce(deps, options),
         wakes: (counts) => ((counts.ended ?? 0) > 0 ? ['harvest'] : []),
       },
@@ -41,6 +50,12 @@ export function startJobs(
         cron: config.ROWMILL_POLL_CRON,
         limit: 4,
         run: (options) => harvest.runOnce(deps, options),
+      },
+      {
+        name: 'sweep',
+        cron: config.ROWMILL_POLL_CRON,
+        limit: 1000,
+        run: (options) => sweep.runOnce(deps, options),
       },
     ],
     { logger: deps.logger, metrics: deps.metrics, signal },

@@ -1,5 +1,5 @@
 import type { Deps } from '../deps.ts';
-import { messageOf } from '../errors.ts';
+import { messageOf, ProviderError } from '../errors.ts';
 import type { ProviderBatch } from '../provider/provider.ts';
 import type { DuePoll } from '../store/store.ts';
 import { inParallel } from './in-parallel.ts';
@@ -7,48 +7,116 @@ import type { Counts, RunOptions } from './job.ts';
 
 const terminal = new Set(['completed', 'failed', 'expired', 'cancelled']);
 const concurrency = 6;
+// From here on, pages of the provider's list answer for a hundred batches each.
+const togetherFrom = 20;
+const recordedAtOnce = 500;
+const highestCount = 2_147_483_647;
 
 /**
- * Looks at the running batches that are due. A look that fails changes nothing: the batch is due again
- * later. Two workers at once look at different batches.
+ * Looks at the running batches that are due, many of them together in the provider's list. A look that fails changes
+ * nothing: the batch is due again later. Two workers at once look at different batches.
  */
 export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> {
-  if (options.signal.aborted) return { polled: 0, ended: 0, failed: 0, more: 0 };
-  const due = await deps.store.claimDuePolls(options.limit);
+  const { signal } = options;
+  if (signal.aborted) return { polled: 0, ended: 0, failed: 0, more: 0 };
+  const due = await deps.store.claimDuePolls(options.limit, togetherFrom);
+  if (due.length > 0) await deps.reached?.('polls_claimed');
+  const byId = new Map(due.map((poll) => [poll.provider_batch_id, poll]));
   let ended = 0;
   let failed = 0;
-  await inParallel(due, concurrency, options.signal, async (poll) => {
-    const logger = deps.logger.child({ batch: poll.batch_id, provider_batch: poll.provider_batch_id });
+
+  const record = async (seen: [DuePoll, ProviderBatch][]) => {
+    if (seen.length > 0) await deps.reached?.('poll_answered');
+    for (let from = 0; from < seen.length; from += recordedAtOnce) {
+      const some = seen.slice(from, from + recordedAtOnce);
+      // Not `ended += await …`, which reads the sum before the wait: several lanes add to it.
+      const moved = await recordSome(deps, some);
+      ended += moved;
+    }
+    if (seen.length > 0) await deps.reached?.('poll_recorded');
+  };
+
+  if (due.length >= togetherFrom) {
+    await record(await lookTogether(deps, byId, signal));
+  }
+  // What the list did not show, and what is to be cancelled, one by one.
+  await inParallel([...byId.values()], concurrency, signal, async (poll) => {
     try {
-      const batch = await look(deps, poll, options.signal);
-      const isTerminal = terminal.has(batch.status);
-      const state = await deps.store.recordPoll({
-        batch_id: poll.batch_id,
-        provider_status: batch.status,
-        is_terminal: isTerminal,
-        output_file_id: batch.outputFileId,
-        error_file_id: batch.errorFileId,
-        requests_completed: batch.counts.completed,
-        requests_failed: batch.counts.failed,
-        provider_errors: batch.errors.length > 0 ? batch.errors : null,
-      });
-      if (isTerminal && state !== null) {
-        ended += 1;
-        logger.info({ status: batch.status, counts: batch.counts }, 'batch ended');
-      }
+      await record([[poll, await look(deps, poll, signal)]]);
     } catch (error) {
       failed += 1;
       // Cut short by the service's own end, it says nothing about the provider.
-      if (options.signal.aborted) return;
+      if (signal.aborted) return;
+      const logger = deps.logger.child({ batch: poll.batch_id, provider_batch: poll.provider_batch_id });
       logger.warn({ err: error }, 'a look at the batch failed; it is looked at again');
-      await deps.store.notePollProblem(poll.batch_id, messageOf(error));
+      const isGone = error instanceof ProviderError && error.status === 404;
+      if (await deps.store.notePollProblem(poll.batch_id, messageOf(error), isGone)) {
+        logger.error('the provider has lost the batch; its rows are tried again');
+        ended += 1;
+      }
     }
   });
   return { polled: due.length, ended, failed, more: due.length === options.limit ? 1 : 0 };
 }
 
+/**
+ * Pages through the list and takes out of `wanted` what it finds there, for as long as that may cost fewer calls than
+ * to ask one by one. A list that cannot be read leaves the rest to that.
+ */
+async function lookTogether(
+  deps: Deps,
+  wanted: Map<string, DuePoll>,
+  signal: AbortSignal,
+): Promise<[DuePoll, ProviderBatch][]> {
+  const found: [DuePoll, ProviderBatch][] = [];
+  let pages = 0;
+  try {
+    for await (const page of deps.provider.listBatches(signal)) {
+      pages += 1;
+      for (const batch of page) {
+        const poll = wanted.get(batch.id);
+        if (!poll || (poll.cancel_asked && !isBeyondCancel(batch))) continue;
+        wanted.delete(batch.id);
+        found.push([poll, batch]);
+      }
+      if (pages >= wanted.size) break;
+    }
+  } catch (error) {
+    deps.logger.warn(
+      { err: error },
+      'the provider could not list its batches; they are looked at one by one',
+    );
+  }
+  return found;
+}
+
 async function look(deps: Deps, poll: DuePoll, signal: AbortSignal): Promise<ProviderBatch> {
   const batch = await deps.provider.retrieveBatch(poll.provider_batch_id, signal);
-  if (!poll.cancel_asked || terminal.has(batch.status) || batch.status === 'cancelling') return batch;
+  if (!poll.cancel_asked || isBeyondCancel(batch)) return batch;
   return await deps.provider.cancelBatch(poll.provider_batch_id, signal);
+}
+
+function isBeyondCancel(batch: ProviderBatch): boolean {
+  return terminal.has(batch.status) || batch.status === 'cancelling';
+}
+
+async function recordSome(deps: Deps, seen: [DuePoll, ProviderBatch][]): Promise<number> {
+  const states = await deps.store.recordPolls(
+    seen.map(([poll, batch]) => ({
+      batch_id: poll.batch_id,
+      provider_status: batch.status,
+      is_terminal: terminal.has(batch.status),
+      output_file_id: batch.outputFileId,
+      error_file_id: batch.errorFileId,
+      requests_completed: Math.min(batch.counts.completed, highestCount),
+      requests_failed: Math.min(batch.counts.failed, highestCount),
+      provider_errors: batch.errors.length > 0 ? batch.errors : null,
+    })),
+  );
+  const moved = new Set(states.filter(({ state }) => state !== 'running').map(({ batch_id }) => batch_id));
+  for (const [poll, { id, status, counts }] of seen) {
+    if (!moved.has(poll.batch_id)) continue;
+    deps.logger.info({ batch: poll.batch_id, provider_batch: id, status, counts }, 'batch ended');
+  }
+  return moved.size;
 }

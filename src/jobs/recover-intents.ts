@@ -1,9 +1,10 @@
-import type { Logger } from 'pino';
 import type { Deps } from '../deps.ts';
 import { messageOf } from '../errors.ts';
 import type { ProviderBatch } from '../provider/provider.ts';
-import type { StaleIntent } from '../store/store.ts';
+import type { Lease, StaleIntent } from '../store/store.ts';
 import { dropFile } from '../submission/drop-file.ts';
+import { recordBatch } from '../submission/record-batch.ts';
+import { findBatches } from './find-batches.ts';
 import type { RunOptions } from './job.ts';
 
 /**
@@ -13,22 +14,30 @@ import type { RunOptions } from './job.ts';
  */
 export async function recoverIntents(deps: Deps, options: RunOptions): Promise<number> {
   if (options.signal.aborted) return 0;
-  const intents = await deps.store.claimStaleIntents(options.limit);
-  if (intents.length === 0) return 0;
-
-  const wanted = new Set(intents.map((intent) => intent.key));
-  const found = new Map<string, ProviderBatch>();
+  const lease = await deps.store.takeLease();
   try {
-    for await (const batch of deps.provider.listBatches(options.signal)) {
-      const key = batch.metadata.rowmill_key;
-      if (key === undefined || !wanted.delete(key)) continue;
-      found.set(key, batch);
-      if (wanted.size === 0) break;
-    }
+    const intents = await lease.claimStaleIntents(options.limit);
+    if (intents.length === 0) return 0;
+    await deps.reached?.('intents_claimed');
+    return await settleAll(deps, lease, intents, options.signal);
+  } finally {
+    lease.hold.end();
+  }
+}
+
+async function settleAll(
+  deps: Deps,
+  lease: Lease,
+  intents: StaleIntent[],
+  signal: AbortSignal,
+): Promise<number> {
+  let found: Map<string, ProviderBatch[]>;
+  try {
+    found = await findBatches(deps.provider, new Set(intents.map((intent) => intent.key)), signal);
   } catch (error) {
     const message = messageOf(error);
     deps.logger.warn({ err: error, intents: intents.length }, 'the provider could not list its batches');
-    for (const intent of intents) await deps.store.letGoOfBatch(intent.batch_id, message);
+    for (const intent of intents) await lease.letGoOfBatch(intent.batch_id, message);
     return 0;
   }
 
@@ -36,11 +45,11 @@ export async function recoverIntents(deps: Deps, options: RunOptions): Promise<n
   for (const intent of intents) {
     const logger = deps.logger.child({ batch: intent.batch_id });
     try {
-      if (await settle(deps, intent, found.get(intent.key), logger)) settled += 1;
+      if (await settle({ ...deps, logger }, lease, intent, found.get(intent.key) ?? [])) settled += 1;
     } catch (error) {
       // One that cannot be settled keeps no other from it.
       logger.error({ err: error }, 'an intent could not be settled; it is looked up again');
-      await deps.store.letGoOfBatch(intent.batch_id, messageOf(error));
+      await lease.letGoOfBatch(intent.batch_id, messageOf(error));
     }
   }
   return settled;
@@ -48,22 +57,28 @@ export async function recoverIntents(deps: Deps, options: RunOptions): Promise<n
 
 async function settle(
   deps: Deps,
+  lease: Lease,
   intent: StaleIntent,
-  batch: ProviderBatch | undefined,
-  logger: Logger,
+  batches: ProviderBatch[],
 ): Promise<boolean> {
-  if (batch) {
-    const isAdopted = await deps.store.startBatch(intent.batch_id, batch.id, batch.status);
-    if (isAdopted) logger.info({ provider_batch: batch.id }, 'batch adopted');
-    return isAdopted;
+  const { logger } = deps;
+  if (batches.length > 0) {
+    await deps.reached?.('batch_found');
+    for (const batch of batches) {
+      if (await recordBatch(deps, intent.batch_id, batch)) {
+        logger.info({ provider_batch: batch.id }, 'batch adopted');
+      }
+    }
+    return true;
   }
   if (!intent.is_old) {
-    await deps.store.letGoOfBatch(intent.batch_id, 'looked up at the provider, not found yet');
+    await lease.letGoOfBatch(intent.batch_id, 'looked up at the provider, not found yet');
     return false;
   }
-  if (!(await deps.store.abandonBatch(intent.batch_id, 'the provider holds no batch of this key')))
+  if (!(await lease.abandonBatch(intent.batch_id, 'the provider holds no batch of this key', true)))
     return false;
+  await deps.reached?.('intent_given_up');
   logger.info('the provider holds no such batch; its chunks wait again');
-  if (intent.input_file_id !== null) await dropFile(deps, logger, intent.input_file_id);
+  if (intent.input_file_id !== null) await dropFile(deps, intent.input_file_id);
   return true;
 }

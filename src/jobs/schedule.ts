@@ -1,5 +1,6 @@
 import cron, { type ScheduledTask } from 'node-cron';
 import type { Logger } from 'pino';
+import { isDatabaseAway } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Counts, RunOptions } from './job.ts';
 
@@ -21,7 +22,7 @@ export type Schedule = {
 
 /**
  * Runs each job by its cron expression and whenever another wakes it, never twice at the same time. A run
- * that fails is logged and tried again at the next occasion.
+ * that fails is logged and tried again at the next occasion; while the database is away, that is said once.
  */
 export function startSchedule(
   jobs: ScheduledJob[],
@@ -31,6 +32,8 @@ export function startSchedule(
   const wanted = new Set<string>();
   const byName = new Map(jobs.map((job) => [job.name, job]));
   let isStopped = false;
+  // The job that found the database away; it says so, and when it is back.
+  let finder: string | null = null;
 
   async function runUntilIdle(job: ScheduledJob): Promise<void> {
     while (wanted.delete(job.name) && !isStopped) {
@@ -39,14 +42,22 @@ export function startSchedule(
       try {
         const counts = await job.run({ now: new Date(), limit: job.limit, signal: deps.signal });
         stopTimer({ result: 'ok' });
-        const { more, leases: _leases, ...worked } = counts;
+        if (finder === job.name) {
+          finder = null;
+          deps.logger.info('the database is back');
+        }
+        const { more, ...worked } = counts;
         if (Object.values(worked).some((count) => (count ?? 0) > 0))
           logger.debug(counts, `${job.name} worked`);
         if (more > 0) wanted.add(job.name);
         for (const name of job.wakes?.(counts) ?? []) wake(name);
       } catch (error) {
         stopTimer({ result: 'failed' });
-        logger.error({ err: error }, `${job.name} failed; it runs again`);
+        if (!isDatabaseAway(error)) logger.error({ err: error }, `${job.name} failed; it runs again`);
+        else if (finder === null) {
+          finder = job.name;
+          deps.logger.warn(`${(error as Error).message}; every job is tried again until it is back`);
+        }
       }
     }
   }

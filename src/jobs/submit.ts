@@ -1,4 +1,5 @@
 import type { Deps } from '../deps.ts';
+import type { ClaimedChunk } from '../store/store.ts';
 import type { Submission } from '../submission/submission.ts';
 import type { Counts, RunOptions } from './job.ts';
 import { recoverIntents } from './recover-intents.ts';
@@ -11,17 +12,25 @@ export async function runOnce(deps: Deps & { submission: Submission }, options: 
   const recovered = await recoverIntents(deps, options);
   if (options.signal.aborted) return { recovered, fetched: 0, submitted: 0, more: 0 };
 
-  const chunks = await deps.store.claimWaitingChunks(options.limit);
-  deps.metrics.chunks.inc({ came: 'fetched' }, chunks.length);
-  // A fetched chunk is read page by page when its turn comes; until then it takes no memory.
-  const results = await Promise.all(
-    chunks.map((chunk) =>
-      deps.submission.submit(
-        { chunkId: chunk.chunk_id, pipelineId: chunk.pipeline_id, rowCount: chunk.row_count, rows: null },
-        0,
+  const lease = await deps.store.takeLease();
+  let chunks: ClaimedChunk[];
+  let results: string[];
+  try {
+    chunks = await lease.claimWaitingChunks(options.limit);
+    deps.metrics.chunks.inc({ came: 'fetched' }, chunks.length);
+    // A fetched chunk is read page by page when its turn comes; until then it takes no memory.
+    results = await Promise.all(
+      chunks.map((chunk) =>
+        deps.submission.submit(
+          lease,
+          { chunkId: chunk.chunk_id, pipelineId: chunk.pipeline_id, rowCount: chunk.row_count, rows: null },
+          0,
+        ),
       ),
-    ),
-  );
+    );
+  } finally {
+    lease.hold.end();
+  }
   const submitted = results.filter((result) => result === 'submitted').length;
   const done = results.filter((result) => result === 'submitted' || result === 'empty').length;
   return {

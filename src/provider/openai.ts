@@ -2,7 +2,7 @@ import OpenAI, { APIError } from 'openai';
 import { ProviderError } from '../errors.ts';
 import { asRecord, idOrNull, toProviderBatch } from './openai-batch.ts';
 import { openAiError } from './openai-error.ts';
-import type { CreateBatchInput, Provider, ProviderBatch } from './provider.ts';
+import type { CreateBatchInput, Provider, ProviderFile } from './provider.ts';
 
 export type OpenAiOptions = {
   apiKey: string;
@@ -18,8 +18,8 @@ export type OpenAiOptions = {
 const pageSize = 100;
 
 /**
- * Takes the key and where to call; returns the provider over the OpenAI SDK. Reading and uploading are
- * retried twice by the SDK; creating and cancelling are sent once. Every failure is a ProviderError.
+ * Takes the key and where to call; returns the provider over the OpenAI SDK. Reading is retried twice by the SDK;
+ * uploading, creating and cancelling are sent once. Every failure is a ProviderError.
  */
 export function createOpenAiProvider(options: OpenAiOptions): Provider {
   const { apiKey, timeoutMs = 60_000 } = options;
@@ -49,8 +49,8 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
         const file = new File(parts as ConstructorParameters<typeof File>[0], filename, {
           type: 'application/jsonl',
         });
-        const request = { signal, timeout: timeoutMs * 10 };
-        // A retry may leave a second copy behind: that costs storage until it expires, never money.
+        // A retry would leave a second copy of a file that arrived after all.
+        const request = { signal, timeout: timeoutMs * 10, maxRetries: 0 };
         const uploaded = await client.files.create({ file, purpose: 'batch' }, request);
         const id = idOrNull(asRecord(uploaded).id);
         if (id === null) {
@@ -94,17 +94,17 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
     },
 
     async *listBatches(signal) {
-      // Not the SDK's own paging: that takes an answer which is no list for the end of the list, and
-      // whoever searches here would conclude that a batch does not exist.
-      let after: string | null = null;
-      for (;;) {
-        const page: { batches: ProviderBatch[]; next: string | null } = await call('listing batches', () =>
-          listPage(client, after, signal),
-        );
-        yield* page.batches;
-        if (page.next === null) return;
-        after = page.next;
-      }
+      const pages = listPages((after) =>
+        call('listing batches', () => getPage(client, '/batches', { limit: pageSize }, after, signal)),
+      );
+      for await (const page of pages) yield page.map(toProviderBatch);
+    },
+
+    async *listFiles(signal) {
+      const pages = listPages((after) =>
+        call('listing files', () => getPage(client, '/files', { purpose: 'batch' }, after, signal)),
+      );
+      for await (const page of pages) yield* page.map(toProviderFile);
     },
 
     downloadFile(id, signal) {
@@ -130,34 +130,60 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
   };
 }
 
-async function listPage(
+type Page = { items: unknown[]; hasMore: boolean };
+
+/**
+ * Not the SDK's own paging: that takes an answer which is no list for the end of the list, and whoever searches here
+ * would conclude that something does not exist.
+ */
+async function* listPages(get: (after: string | null) => Promise<Page>): AsyncGenerator<unknown[]> {
+  let after: string | null = null;
+  for (;;) {
+    const page: Page = await get(after);
+    yield page.items;
+    const last = idOrNull(asRecord(page.items.at(-1)).id);
+    if (!page.hasMore || last === null) return;
+    if (last === after) {
+      throw new ProviderError('The provider gave the same page of its list twice.', { kind: 'ambiguous' });
+    }
+    after = last;
+  }
+}
+
+async function getPage(
   client: OpenAI,
+  path: string,
+  query: Record<string, unknown>,
   after: string | null,
   signal: AbortSignal | undefined,
-): Promise<{ batches: ProviderBatch[]; next: string | null }> {
-  const query = after === null ? { limit: pageSize } : { limit: pageSize, after };
-  const page = asRecord(await client.get('/batches', { query, signal }));
+): Promise<Page> {
+  const given = after === null ? query : { ...query, after };
+  const page = asRecord(await client.get(path, { query: given, signal }));
   if (!Array.isArray(page.data)) {
     throw new ProviderError('The provider answered with something that is not a list.', {
       kind: 'ambiguous',
     });
   }
-  const batches = page.data.map(toProviderBatch);
-  const last = batches.at(-1)?.id ?? null;
-  if (page.has_more !== true || last === null) return { batches, next: null };
-  if (last === after) {
-    throw new ProviderError('The provider gave the same page of its list twice.', { kind: 'ambiguous' });
-  }
-  return { batches, next: last };
+  return { items: page.data, hasMore: page.has_more === true };
 }
 
-/** null where it cannot be told; zero as well, which some compatible servers say of every file. */
+function toProviderFile(wire: unknown): ProviderFile {
+  const file = asRecord(wire);
+  return { id: idOrNull(file.id) ?? '', name: typeof file.filename === 'string' ? file.filename : '' };
+}
+
+/**
+ * null where it cannot be told; zero as well, which some compatible servers say of every file. A look that fails on the
+ * way rejects: without the size, a download that was cut short would pass for a file with lines missing.
+ */
 async function fileSize(client: OpenAI, id: string, signal: AbortSignal | undefined): Promise<number | null> {
   try {
     const { bytes } = await client.files.retrieve(id, { signal });
     return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
-  } catch {
-    return null;
+  } catch (error) {
+    // A server without this route; a file that is gone fails the download itself.
+    if (error instanceof APIError && (error.status === 404 || error.status === 405)) return null;
+    throw error;
   }
 }
 

@@ -34,6 +34,8 @@ export type ProviderBatch = {
   createdAt: Date;
 };
 
+export type ProviderFile = { id: string; name: string };
+
 export type CreateBatchInput = {
   inputFileId: string;
   endpoint: string;
@@ -43,14 +45,16 @@ export type CreateBatchInput = {
 
 export type Provider = {
   readonly name: string;
-  /** Uploads a JSONL file from memory and returns its id. */
+  /** Uploads a JSONL file from memory and returns its id. Sent once: a second copy would be nobody's. */
   uploadFile(filename: string, parts: Uint8Array[], signal?: AbortSignal): Promise<string>;
   createBatch(input: CreateBatchInput, signal?: AbortSignal): Promise<ProviderBatch>;
   retrieveBatch(id: string, signal?: AbortSignal): Promise<ProviderBatch>;
   cancelBatch(id: string, signal?: AbortSignal): Promise<ProviderBatch>;
-  /** Newest first, page after page, until the caller stops. */
-  listBatches(signal?: AbortSignal): AsyncIterable<ProviderBatch>;
-  /** The file's bytes as they arrive, and how many the provider says there are (null: it does not say). */
+  /** Page after page, as many calls, until the caller stops; in no order that anybody promises. */
+  listBatches(signal?: AbortSignal): AsyncIterable<ProviderBatch[]>;
+  /** Uploaded files, page after page. */
+  listFiles(signal?: AbortSignal): AsyncIterable<ProviderFile>;
+  /** The file's bytes as they arrive, and how many the provider says there are (null: it does not say). A file that is gone rejects with status 404. */
   downloadFile(
     id: string,
     signal?: AbortSignal,

@@ -3,7 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 import { z } from 'zod';
 import type { Deps } from '../deps.ts';
-import { messageOf } from '../errors.ts';
+import { isDatabaseAway, messageOf } from '../errors.ts';
 import type { ClaimStatus } from '../store/store.ts';
 import type { Submission } from '../submission/submission.ts';
 import { errorBody, toErrorBody } from './error-body.ts';
@@ -82,19 +82,29 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
     async (request, reply) => {
       const { chunk_id: chunkId, pipeline, rows } = request.body;
       const lastN = checkPlaces(rows);
-      const claim = await deps.store.claimChunk(chunkId, pipeline, lastN);
-      refuse(claim.status, chunkId, pipeline, lastN);
-      if (claim.status === 'paused')
-        return reply.code(200).send({ chunk_id: chunkId, status: 'waiting' as const });
-      if (claim.status === 'known')
-        return reply.code(200).send({ chunk_id: chunkId, status: 'known' as const });
+      const lease = await deps.store.takeLease();
+      let isTaken = false;
+      try {
+        const claim = await lease.claimChunk(chunkId, pipeline, lastN);
+        refuse(claim.status, chunkId, pipeline, lastN);
+        if (claim.status === 'paused')
+          return reply.code(200).send({ chunk_id: chunkId, status: 'waiting' as const });
+        if (claim.status === 'known')
+          return reply.code(200).send({ chunk_id: chunkId, status: 'known' as const });
 
-      deps.metrics.chunks.inc({ came: 'posted' });
-      // Answered before the provider hears of it: pg_net waits for every request of its round.
-      void submission.submit(
-        { chunkId, pipelineId: claim.pipeline_id!, rowCount: claim.row_count!, rows: rows ?? null },
-        Number(request.headers['content-length'] ?? 0),
-      );
+        isTaken = true;
+        deps.metrics.chunks.inc({ came: 'posted' });
+        // Answered before the provider hears of it: pg_net waits for every request of its round.
+        void submission
+          .submit(
+            lease,
+            { chunkId, pipelineId: claim.pipeline_id!, rowCount: claim.row_count!, rows: rows ?? null },
+            Number(request.headers['content-length'] ?? 0),
+          )
+          .finally(() => lease.hold.end());
+      } finally {
+        if (!isTaken) lease.hold.end();
+      }
       return reply.code(202).send({ chunk_id: chunkId, status: 'accepted' as const });
     },
   );
@@ -124,6 +134,10 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
       if (status < 500)
         return reply.code(status).send(toErrorBody(error.code ?? 'bad_request', error.message));
       if (error instanceof HttpError) return reply.code(status).send(toErrorBody(error.code, error.message));
+      if (isDatabaseAway(error)) {
+        reply.header('retry-after', retryAfterSeconds);
+        return reply.code(503).send(toErrorBody('database_unreachable', error.message));
+      }
       request.log.error({ err: error }, 'a post failed');
       return reply.code(500).send(toErrorBody('internal', 'The worker failed; the chunk stays queued.'));
     },

@@ -2,7 +2,12 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Deps } from '../deps.ts';
+import { messageOf } from '../errors.ts';
+import { inTime } from '../in-time.ts';
 import { errorBody, toErrorBody } from './error-body.ts';
+
+// A database behind a silent network answers nothing; a probe wants to know in time.
+const patienceMs = 3000;
 
 const ok = z.object({ status: z.literal('ok'), provider: z.string() });
 
@@ -26,18 +31,19 @@ export async function healthRoutes(app: FastifyInstance, options: { deps: Deps }
     },
     async (_request, reply) => {
       try {
-        const missing = await store.missingMigrations();
+        const missing = await inTime(store.missingMigrations(), patienceMs, silent);
         if (missing.length > 0) {
           const message = `Expected all migrations; ${missing.length} are missing, from ${missing[0]} on. Run npm run migrate.`;
           return reply.code(503).send(toErrorBody('migrations_missing', message));
         }
       } catch (error) {
-        const message = error instanceof Error ? error.message || String(error) : String(error);
-        return reply
-          .code(503)
-          .send(toErrorBody('database_unreachable', `The database is out of reach: ${message}`));
+        return reply.code(503).send(toErrorBody('database_unreachable', messageOf(error)));
       }
       return reply.code(200).send({ status: 'ok' as const, provider: provider.name });
     },
   );
+}
+
+function silent(): Error {
+  return new Error(`The database has not answered within ${patienceMs / 1000} s.`);
 }

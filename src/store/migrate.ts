@@ -3,6 +3,7 @@ import path from 'node:path';
 import postgres from 'postgres';
 import { messageOf, RowmillError } from '../errors.ts';
 import { connectionUrl } from './connection-url.ts';
+import { explainAway, isConnectionFailure } from './database-away.ts';
 
 export const migrationsDirectory = path.join(import.meta.dirname, '../../supabase/migrations');
 
@@ -17,7 +18,7 @@ type Migration = { version: string; name: string; file: string };
  * other did.
  *
  * Two callers at once: the second waits and finds nothing to do. A crash undoes the migration in hand; the
- * next call goes on with it. Raises `migration_failed` with the file's name.
+ * next call goes on with it. Raises `migration_failed` with the file's name, `database_unreachable`.
  */
 export async function migrate(options: { url: string; directory?: string }): Promise<{ applied: string[] }> {
   const { directory = migrationsDirectory } = options;
@@ -25,6 +26,9 @@ export async function migrate(options: { url: string; directory?: string }): Pro
   const sql = postgres(connectionUrl(options.url).url, {
     max: 1,
     onnotice: () => {},
+    connect_timeout: 10,
+    // As in postgres-transport.ts: a server that goes down while a worker starts must not take it along.
+    fetch_types: false,
     connection: { application_name: 'rowmill migrate' },
   });
   const applied: string[] = [];
@@ -34,6 +38,8 @@ export async function migrate(options: { url: string; directory?: string }): Pro
     for (const migration of migrations) {
       if (await applyOnce(sql, migration)) applied.push(migration.version);
     }
+  } catch (error) {
+    explainAway(error);
   } finally {
     await sql.end({ timeout: 5 });
   }
@@ -86,6 +92,7 @@ async function applyOnce(sql: postgres.Sql, migration: Migration): Promise<boole
     try {
       await tx.unsafe(text);
     } catch (error) {
+      if (isConnectionFailure(error)) throw error;
       const message = messageOf(error);
       throw new RowmillError(
         'migration_failed',
@@ -98,7 +105,7 @@ async function applyOnce(sql: postgres.Sql, migration: Migration): Promise<boole
     }
     await tx`
       insert into supabase_migrations.schema_migrations (version, statements, name)
-      values (${migration.version}, ${[text]}, ${migration.name})`;
+      values (${migration.version}, array[${text}], ${migration.name})`;
     return true;
   });
 }

@@ -1,5 +1,6 @@
 import postgres from 'postgres';
 import { connectionUrl } from './connection-url.ts';
+import { explainAway, isConnectionFailure } from './database-away.ts';
 import { missingMigrations } from './migrate.ts';
 import type { Transport } from './transport.ts';
 
@@ -8,29 +9,54 @@ const casts: Record<string, { type: string; write: (value: unknown) => string }>
   rows: { type: 'jsonb', write: JSON.stringify },
   answers: { type: 'jsonb', write: JSON.stringify },
   failures: { type: 'jsonb', write: JSON.stringify },
-  provider_errors: {
+  left_over: { type: 'jsonb', write: JSON.stringify },
+  polls: {
     type: 'jsonb',
     write: (value) => JSON.stringify(value, (_key, inner) => storable(inner)),
   },
   chunk_ids: { type: 'bigint[]', write: (value) => `{${(value as number[]).join(',')}}` },
-  places: { type: 'integer[]', write: (value) => `{${(value as number[]).join(',')}}` },
+  leases: { type: 'text[]', write: (value) => `{${(value as string[]).map((id) => `"${id}"`).join(',')}}` },
 };
 
 /**
- * Calls the functions over postgres.js. Ids come as numbers: they stay far below 2^53.
+ * Calls the functions over postgres.js. Ids come as numbers: they stay far below 2^53. Rejects `database_unreachable`
+ * where the connection failed or was lost; what was asked may then have been done.
+ *
+ * A client that lost a connection is put away for a new one. In postgres.js 3.4.9 a connection that closes while a write
+ * is buffered never writes again (its timer is cleared and not forgotten), so that the calls that it is given hang.
  */
 export function createPostgresTransport(options: { url: string; maxConnections?: number }): Transport {
   const { url, isTransactionPooler } = connectionUrl(options.url);
   const prepare = !isTransactionPooler;
-  const sql = postgres(url, {
-    max: options.maxConnections ?? 8,
-    prepare,
-    onnotice: () => {},
-    connection: { application_name: 'rowmill' },
-    types: {
-      bigint: { to: 20, from: [20], serialize: String, parse: Number },
-    },
-  });
+  const connect = () =>
+    postgres(url, {
+      max: options.maxConnections ?? 8,
+      prepare,
+      onnotice: () => {},
+      connect_timeout: 10,
+      // Its look at the array types is awaited by nobody: a connection that dies during it would take the process along.
+      fetch_types: false,
+      connection: { application_name: 'rowmill' },
+      types: {
+        bigint: { to: 20, from: [20], serialize: String, parse: Number },
+      },
+    });
+  let current = connect();
+
+  /** Calls with today's client; where that lost its connection, the next call has a new one. */
+  async function withClient<Value>(ask: (sql: typeof current) => Promise<Value>): Promise<Value> {
+    const client = current;
+    try {
+      return await ask(client);
+    } catch (error) {
+      if (isConnectionFailure(error) && client === current) {
+        current = connect();
+        // What else it has under way may finish.
+        client.end({ timeout: 5 }).catch(() => {});
+      }
+      return explainAway(error);
+    }
+  }
 
   async function call(name: string, args: Record<string, unknown>): Promise<postgres.Row[]> {
     const names = Object.keys(args);
@@ -40,7 +66,8 @@ export function createPostgresTransport(options: { url: string; maxConnections?:
       const value = args[arg] ?? null;
       return cast && value !== null ? cast.write(value) : storable(value);
     });
-    return await sql.unsafe(`select * from rowmill.${name}(${list})`, values as never[], { prepare });
+    const text = `select * from rowmill.${name}(${list})`;
+    return await withClient(async (sql) => await sql.unsafe(text, values as never[], { prepare }));
   }
 
   return {
@@ -49,8 +76,8 @@ export function createPostgresTransport(options: { url: string; maxConnections?:
       const [row] = await call(name, args);
       return Object.values(row ?? { value: null })[0] as Value;
     },
-    missingMigrations: () => missingMigrations(sql),
-    close: (timeoutMs) => sql.end({ timeout: timeoutMs / 1000 }),
+    missingMigrations: () => withClient((sql) => missingMigrations(sql)),
+    close: (timeoutMs) => current.end({ timeout: timeoutMs / 1000 }),
   };
 }
 

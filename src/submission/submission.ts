@@ -1,5 +1,6 @@
 import type { Deps } from '../deps.ts';
-import { messageOf } from '../errors.ts';
+import { isDatabaseAway, messageOf, RowmillError } from '../errors.ts';
+import type { Lease } from '../store/store.ts';
 import { type AcceptedChunk, type SubmitResult, submitChunk } from './submit-chunk.ts';
 
 export type Submission = ReturnType<typeof createSubmission>;
@@ -43,22 +44,26 @@ export function createSubmission(
     }
   }
 
-  async function submit(chunk: AcceptedChunk, bytes: number): Promise<SubmitResult | 'failed'> {
+  async function submit(lease: Lease, chunk: AcceptedChunk, bytes: number): Promise<SubmitResult | 'failed'> {
     bytesInHand += bytes;
     deps.metrics.bytesInHand.set(bytesInHand);
     try {
-      const result = await withTurn(() => submitChunk(deps, chunk, signal, limits.maxFileBytes));
+      const result = await withTurn(() => submitChunk(deps, lease, chunk, signal, limits.maxFileBytes));
       deps.metrics.batches.inc({ result });
       if (result === 'submitted') onSubmitted();
       return result;
     } catch (error) {
       deps.metrics.batches.inc({ result: 'failed' });
       const logger = deps.logger.child({ chunk: chunk.chunkId });
-      logger.error({ err: error }, 'submitting a chunk failed; it waits again');
       const message = messageOf(error);
-      // The store may be out of reach for this as well; the chunk is given back as soon as it is not.
-      await deps.store.notePipelineProblem(chunk.pipelineId, message).catch(() => {});
-      await deps.store.releaseChunk(chunk.chunkId);
+      const isLost = error instanceof RowmillError && error.code === 'lease_lost';
+      if (isLost || isDatabaseAway(error)) {
+        logger.warn(`submitting a chunk broke off; whoever finds it goes on: ${message}`);
+      } else {
+        logger.error({ err: error }, 'submitting a chunk failed; it waits again');
+        await deps.store.notePipelineProblem(chunk.pipelineId, message).catch(() => {});
+      }
+      await lease.releaseChunk(chunk.chunkId);
       return 'failed';
     } finally {
       bytesInHand -= bytes;
@@ -69,9 +74,9 @@ export function createSubmission(
   return {
     /** Whether a body of so many bytes may come in; one alone always may. */
     hasRoom: (bytes: number) => bytesInHand === 0 || bytesInHand + bytes <= limits.maxBytes,
-    /** Resolves when the chunk's fate is known; never rejects. */
-    submit(chunk: AcceptedChunk, bytes: number): Promise<SubmitResult | 'failed'> {
-      const work = submit(chunk, bytes);
+    /** Resolves when the chunk's fate is known; never rejects. The chunk is under the lease, which the caller ends. */
+    submit(lease: Lease, chunk: AcceptedChunk, bytes: number): Promise<SubmitResult | 'failed'> {
+      const work = submit(lease, chunk, bytes);
       inHand.add(work);
       void work.finally(() => inHand.delete(work));
       return work;

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import type { Logger } from 'pino';
 import type { Deps } from '../deps.ts';
 import { messageOf, ProviderError } from '../errors.ts';
 import type { InputRow } from '../pipeline/pipeline.ts';
+import type { Lease } from '../store/store.ts';
 import type { Compiled } from './compiled.ts';
 import { loadPipeline } from './compiled.ts';
 import { dropFile } from './drop-file.ts';
+import { fileNameOf } from './file-name.ts';
+import { recordBatch } from './record-batch.ts';
 import { maxFileBytes, RequestFile } from './request-file.ts';
 
 export type AcceptedChunk = {
@@ -21,7 +23,7 @@ export type SubmitResult = 'submitted' | 'empty' | 'rejected' | 'postponed' | 'l
 const pageBytes = 4_000_000;
 
 /**
- * Takes a chunk that this worker accepted to a running batch. Whatever happens, each of its rows is
+ * Takes a chunk that is under this lease to a running batch. Whatever happens, each of its rows is
  * afterwards in a batch, back in the queue, or named in row_failures.
  *
  * A crash before the intent lets the lease run out, and the chunk waits again; after it, the intent is
@@ -30,25 +32,28 @@ const pageBytes = 4_000_000;
  */
 export async function submitChunk(
   deps: Deps,
+  lease: Lease,
   chunk: AcceptedChunk,
   signal: AbortSignal,
   maxBytes: number = maxFileBytes,
 ): Promise<SubmitResult> {
   const logger = deps.logger.child({ chunk: chunk.chunkId });
+  await deps.reached?.('chunk_claimed');
   if (signal.aborted) {
-    await deps.store.releaseChunk(chunk.chunkId);
+    await lease.releaseChunk(chunk.chunkId);
     return 'postponed';
   }
   const pipeline = await loadPipeline(deps, chunk.pipelineId);
   if (!pipeline) {
-    await deps.store.releaseChunk(chunk.chunkId);
+    await lease.releaseChunk(chunk.chunkId);
     return 'lost';
   }
 
   const file = new RequestFile(chunk.chunkId, pipeline.writeLine, maxBytes);
-  const leftOver = await fill(deps, chunk, file);
+  const leftOver = await fill(deps, lease, chunk, file);
+  await deps.reached?.('rows_held');
   if (file.refused.length > 0) {
-    await deps.store.refuseRows(
+    await lease.refuseRows(
       chunk.chunkId,
       file.refused.map((row) => ({
         n: row.n,
@@ -61,23 +66,36 @@ export async function submitChunk(
       })),
     );
   }
-  if (leftOver.length > 0) {
-    await deps.store.putBackRows(chunk.chunkId, leftOver);
-    logger.info({ rows: leftOver.length, bytes: file.bytes }, 'batch is full, rows queued again');
-  }
   if (file.requests === 0) {
-    if (!(await deps.store.closeChunk(chunk.chunkId))) return 'lost';
+    if (!(await lease.closeChunk(chunk.chunkId))) return 'lost';
     logger.info('chunk has nothing to send');
     return 'empty';
   }
-  return await submitFile(deps, logger, chunk, pipeline, file, signal);
+
+  const key = randomUUID();
+  const places = leftOver.map((n) => ({ c: chunk.chunkId, n }));
+  const batchId = await lease.beginBatch(key, [chunk.chunkId], file.requests, file.bytes, places);
+  if (batchId === null) return 'lost';
+  await deps.reached?.('intent_written');
+  const batchLogger = logger.child({ batch: batchId });
+  if (places.length > 0) {
+    batchLogger.info({ rows: places.length, bytes: file.bytes }, 'batch is full, rows queued again');
+  }
+  try {
+    const intent: Intent = { key, batchId, pipelineId: chunk.pipelineId };
+    return await sendFile({ ...deps, logger: batchLogger }, lease, intent, pipeline, file, signal);
+  } catch (error) {
+    // For whoever comes by, sooner than when the lease runs out.
+    await lease.letGoOfBatch(batchId, messageOf(error));
+    throw error;
+  }
 }
 
 /** Fills the file with the rows that may be sent; returns the places that found no room. */
-async function fill(deps: Deps, chunk: AcceptedChunk, file: RequestFile): Promise<number[]> {
+async function fill(deps: Deps, lease: Lease, chunk: AcceptedChunk, file: RequestFile): Promise<number[]> {
   const addHeld = async (rows: InputRow[]): Promise<InputRow[]> => {
     if (rows.length === 0) return [];
-    const held = await deps.store.holdRows(
+    const held = await lease.holdRows(
       chunk.chunkId,
       rows.map((row) => ({ n: row.n, hash: row.hash })),
     );
@@ -105,86 +123,83 @@ async function fill(deps: Deps, chunk: AcceptedChunk, file: RequestFile): Promis
   return [];
 }
 
-async function submitFile(
-  deps: Deps,
-  chunkLogger: Logger,
-  chunk: AcceptedChunk,
-  pipeline: Compiled,
-  file: RequestFile,
-  signal: AbortSignal,
-): Promise<SubmitResult> {
-  const key = randomUUID();
-  const batchId = await deps.store.beginBatch(key, [chunk.chunkId], file.requests, file.bytes);
-  if (batchId === null) return 'lost';
-  const logger = chunkLogger.child({ batch: batchId });
-  try {
-    return await sendFile(deps, logger, chunk, pipeline, file, { key, batchId }, signal);
-  } catch (error) {
-    // Else this worker, alive and renewing, would keep an intent that nobody works on.
-    await deps.store.letGoOfBatch(batchId, messageOf(error));
-    throw error;
-  }
-}
+type Intent = { key: string; batchId: number; pipelineId: number };
 
 async function sendFile(
   deps: Deps,
-  logger: Logger,
-  chunk: AcceptedChunk,
+  lease: Lease,
+  intent: Intent,
   pipeline: Compiled,
   file: RequestFile,
-  { key, batchId }: { key: string; batchId: number },
   signal: AbortSignal,
 ): Promise<SubmitResult> {
-  const { store, provider } = deps;
+  const { provider, logger } = deps;
+  const { key, batchId } = intent;
   const { definition } = pipeline;
   let inputFileId: string;
   try {
-    inputFileId = await provider.uploadFile(`rowmill-${key}.jsonl`, file.parts, signal);
+    const whileOurs = AbortSignal.any([signal, lease.hold.signal]);
+    inputFileId = await provider.uploadFile(fileNameOf(key), file.parts, whileOurs);
   } catch (error) {
     // A file costs nothing and a batch does not exist yet: the chunk simply waits again.
-    return await postpone(deps, logger, chunk.pipelineId, batchId, 'upload', error, signal);
+    return await postpone(deps, lease, intent, error, isUnknown(error), signal);
   }
-  if (!(await store.noteInputFile(batchId, inputFileId))) {
+  await deps.reached?.('file_uploaded');
+
+  const notedAt = performance.now();
+  if (!(await lease.noteInputFile(batchId, inputFileId))) {
     logger.warn('the lease ran out during the upload; another worker has the chunk');
-    await dropFile(deps, logger, inputFileId);
+    await dropFile(deps, inputFileId);
     return 'lost';
   }
+  await deps.reached?.('file_noted');
 
   try {
     const metadata = { rowmill_key: key, rowmill_batch: String(batchId), rowmill_pipeline: definition.name };
+    // Whoever finds this intent silent waits for settings.adopt_after, which is longer than a lease, from the note
+    // on before the work is sent anew. So nothing is sent, and nothing waited for, beyond one lease from there.
+    lease.hold.assertHeld();
+    const patience = AbortSignal.timeout(
+      Math.max(1, Math.floor(notedAt + lease.hold.durationMs - performance.now())),
+    );
     const batch = await provider.createBatch(
       { inputFileId, endpoint: definition.endpoint, metadata },
-      signal,
+      AbortSignal.any([signal, lease.hold.signal, patience]),
     );
-    if (!(await store.startBatch(batchId, batch.id, batch.status))) {
-      logger.warn({ provider_batch: batch.id }, 'the batch was created, and another worker adopted it first');
-      return 'lost';
-    }
-    await store.notePipelineProblem(chunk.pipelineId, null);
+    await deps.reached?.('batch_created');
+    if (!(await recordBatch(deps, batchId, batch))) return 'lost';
+    await deps.store.notePipelineProblem(intent.pipelineId, null);
     logger.info({ provider_batch: batch.id, requests: file.requests, bytes: file.bytes }, 'batch created');
     return 'submitted';
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
-    if (error.kind === 'ambiguous') {
+    if (isUnknown(error)) {
       // It may exist: nobody creates it again before the provider's list was searched for its key.
       logger.warn({ err: error }, 'it is unknown whether the batch was created; it is looked up by its key');
-      await store.letGoOfBatch(batchId, error.message);
+      await deps.reached?.('create_unanswered');
+      await lease.letGoOfBatch(batchId, error.message);
       return 'postponed';
     }
-    await dropFile(deps, logger, inputFileId);
-    if (!isRowsFault(error)) {
-      return await postpone(deps, logger, chunk.pipelineId, batchId, 'create', error, signal);
-    }
+    const isLeft = !(await dropFile(deps, inputFileId));
+    if (!isRowsFault(error)) return await postpone(deps, lease, intent, error, isLeft, signal);
     logger.error({ err: error }, 'the provider refused the batch');
-    await store.rejectBatch(batchId, {
-      class: 'batch_rejected',
-      code: error.providerCode ?? (error.status === null ? null : String(error.status)),
-      message: error.message,
-      retried: true,
-      counted: true,
-    });
+    await lease.rejectBatch(
+      batchId,
+      {
+        class: 'batch_rejected',
+        code: error.providerCode ?? (error.status === null ? null : String(error.status)),
+        message: error.message,
+        retried: true,
+        counted: true,
+      },
+      isLeft,
+    );
     return 'rejected';
   }
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof ProviderError && error.kind === 'ambiguous';
 }
 
 /** A wrong key, an empty account or a full queue say nothing about the rows; these statuses do. */
@@ -193,19 +208,18 @@ function isRowsFault(error: ProviderError): boolean {
 }
 
 async function postpone(
-  deps: Deps,
-  logger: Logger,
-  pipelineId: number,
-  batchId: number,
-  step: 'upload' | 'create',
+  { store, provider, logger }: Deps,
+  lease: Lease,
+  intent: Intent,
   error: unknown,
+  mayHaveLeft: boolean,
   signal: AbortSignal,
 ): Promise<SubmitResult> {
   const message = messageOf(error);
-  logger.warn({ err: error }, `${step} failed; the chunk waits`);
-  await deps.store.abandonBatch(batchId, message);
+  logger.warn({ err: error }, 'the provider took no batch; the chunk waits');
+  await lease.abandonBatch(intent.batchId, message, mayHaveLeft);
   // Cut short by the service's own end, it says nothing about the provider.
   if (signal.aborted) return 'postponed';
-  await deps.store.notePipelineProblem(pipelineId, `${deps.provider.name} refuses work for now: ${message}`);
+  await store.notePipelineProblem(intent.pipelineId, `${provider.name} refuses work for now: ${message}`);
   return 'postponed';
 }

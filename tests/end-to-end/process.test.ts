@@ -1,78 +1,36 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { createFilmsPipeline } from '../support/films.ts';
-import { waitFor } from '../support/service.ts';
-
-const server = path.join(import.meta.dirname, '../../src/server.ts');
-
-type Line = { msg: string; url?: string; chunk?: number; batch?: number; level: number };
+import { startWorkerProcess, type WorkerProcess } from '../support/worker-process.ts';
 
 describe('the process of a worker', () => {
   let database: TestDatabase;
   let simulator: Simulator;
-  const children: ChildProcess[] = [];
+  const workers: WorkerProcess[] = [];
   beforeEach(async () => {
     database = await createDatabase({ migrated: false });
     simulator = await startSimulator();
   });
   afterEach(async () => {
-    for (const child of children.splice(0)) {
-      if (child.exitCode === null && child.signalCode === null) {
-        child.kill('SIGKILL');
-        await once(child, 'exit');
-      }
-    }
+    for (const worker of workers.splice(0)) await worker.kill();
     await simulator.close();
     await database.drop();
   });
 
-  function start(args: string[] = [], env: Record<string, string> = {}) {
-    const child = spawn(process.execPath, [server, ...args], {
-      env: {
-        PATH: process.env.PATH,
-        DATABASE_URL: database.url,
-        OPENAI_API_KEY: 'test',
-        OPENAI_BASE_URL: simulator.url,
-        PORT: '0',
-        ROWMILL_TICK_CRON: '* * * * * *',
-        ROWMILL_POLL_CRON: '* * * * * *',
-        ...env,
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    children.push(child);
-    const lines: Line[] = [];
-    const output = { out: '', error: '' };
-    createInterface({ input: child.stdout }).on('line', (text) => {
-      output.out += `${text}\n`;
-      if (text.startsWith('{')) lines.push(JSON.parse(text));
-    });
-    child.stderr.on('data', (data) => {
-      output.error += data;
-    });
-    const logged = (msg: string) =>
-      waitFor(`the log says "${msg}"`, async () => {
-        if (child.exitCode !== null) throw new Error(`it left with ${child.exitCode}: ${output.error}`);
-        return lines.find((line) => line.msg.includes(msg));
-      });
-    return { child, lines, logged, output };
-  }
-  const exit = async (child: ChildProcess): Promise<number | null> => {
-    if (child.exitCode === null) await once(child, 'exit');
-    return child.exitCode;
+  const start = (args: string[] = [], env: Record<string, string> = {}) => {
+    const given = { DATABASE_URL: database.url, OPENAI_BASE_URL: simulator.url, ...env };
+    const worker = startWorkerProcess(given, args);
+    workers.push(worker);
+    return worker;
   };
 
   it('migrates with "migrate", says what it did, and finds nothing to do the next time', async () => {
     const first = start(['migrate']);
-    expect(await exit(first.child)).toBe(0);
+    expect(await first.exited()).toBe(0);
     expect(first.output.out).toMatch(/^applied \d+/);
     const second = start(['migrate']);
-    expect(await exit(second.child)).toBe(0);
+    expect(await second.exited()).toBe(0);
     expect(second.output.out).toContain('nothing to do');
   });
 
@@ -80,13 +38,13 @@ describe('the process of a worker', () => {
     'on %s finishes what is in hand and leaves with 0 within 10 s',
     async (signal) => {
       const worker = start();
-      await worker.logged('listening');
+      await worker.logged('ready');
       await createFilmsPipeline(database.sql);
       await database.sql`insert into films (title) select 'Film ' || n from generate_series(1, 20000) as n`;
       await worker.logged('batch created');
       const at = performance.now();
       worker.child.kill(signal);
-      expect(await exit(worker.child)).toBe(0);
+      expect(await worker.exited()).toBe(0);
       expect(performance.now() - at).toBeLessThan(10_000);
       expect(worker.lines.at(-1)!.msg).toBe('stopped');
       // Nothing is left between two states: no chunk under a lease, no intent without a batch.
@@ -101,7 +59,7 @@ describe('the process of a worker', () => {
     const worker = start();
     await worker.logged('migrations applied');
     worker.child.kill('SIGTERM');
-    expect(await exit(worker.child)).toBe(0);
+    expect(await worker.exited()).toBe(0);
     expect(worker.lines.at(-1)!.msg).toBe('stopped');
   });
 
@@ -110,7 +68,7 @@ describe('the process of a worker', () => {
       OPENAI_API_KEY: 'sk-very-secret',
       ROWMILL_INGEST_SECRET: `whsec_${Buffer.alloc(32, 7).toString('base64')}`,
     });
-    await worker.logged('listening');
+    await worker.logged('ready');
     await createFilmsPipeline(database.sql);
     await database.sql`insert into films (title) values ('Film 1')`;
     expect(await worker.logged('batch created')).toMatchObject({ chunk: 1, batch: 1 });
@@ -127,22 +85,16 @@ describe('the process of a worker', () => {
 
   it('a port that is taken ends with 1 and says what to do', async () => {
     const worker = start([], { PORT: new URL(simulator.url).port });
-    expect(await exit(worker.child)).toBe(1);
+    expect(await worker.exited()).toBe(1);
     expect(worker.output.error).toMatch(/^Port \d+ of 127\.0\.0\.1 is taken\. Set PORT/);
   });
 
   it.each([
     ['an environment that does not fit', [], { PORT: 'http' }, 'PORT'],
     ['an unknown command', ['migrat'], {}, 'usage'],
-    [
-      'a database that is not there',
-      [],
-      { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' },
-      'No Postgres answers at 127.0.0.1:1 (connect ECONNREFUSED 127.0.0.1:1). Start it, or correct DATABASE_URL.\n',
-    ],
   ])('%s ends with 1 and says why', async (_what, args, env, why) => {
     const worker = start(args, env as Record<string, string>);
-    expect(await exit(worker.child)).toBe(1);
+    expect(await worker.exited()).toBe(1);
     expect(worker.output.error).toContain(why);
   });
 });

@@ -157,7 +157,7 @@ describe('a result file', () => {
     },
   );
 
-  it('that is gone at the provider keeps its batch until somebody decides, and says so', async () => {
+  it('that is gone at the provider keeps its batch for a while, and says so', async () => {
     const ids = await submitted(world, 1, 2);
     await ended(world, 'completed', { output: answers(ids) });
     world.fake.files.clear();

@@ -11,6 +11,7 @@ import {
   type JobWorld,
   options,
   passTime,
+  replaceCall,
   startJobWorld,
   status,
   submitted,
@@ -116,11 +117,10 @@ describe('the harvest job', () => {
     await ended(world, 'completed', { output: answers(ids) });
     const abort = new AbortController();
     const worker = world.another('stopping');
-    const { applyResults } = worker.store;
-    worker.store.applyResults = async (...args) => {
+    replaceCall(worker, 'applyResults', (applyResults, ...args) => {
       abort.abort(new Error('the service stops'));
-      return await applyResults(...args);
-    };
+      return applyResults(...args);
+    });
     expect(await harvest.runOnce(worker, options({ signal: abort.signal }))).toMatchObject({ failed: 1 });
     expect(await status(world)).toMatchObject({ enriched: 1000, problem: null });
     expect(await batches(world)).toMatchObject([{ state: 'ended', owner: null }]);
@@ -134,13 +134,12 @@ describe('the harvest job', () => {
     const ids = await submitted(world, 1, 2500);
     await ended(world, 'completed', { output: answers(ids) });
     const broken = world.another('broken');
-    const { applyResults } = broken.store;
     let slices = 0;
-    broken.store.applyResults = async (...args) => {
+    replaceCall(broken, 'applyResults', async (applyResults, ...args) => {
       slices += 1;
       if (slices === 2) throw new Error('the store is out of reach');
       return await applyResults(...args);
-    };
+    });
     expect(await harvest.runOnce(broken, options())).toMatchObject({ harvested: 0, failed: 1, more: 0 });
     expect(await status(world)).toMatchObject({ enriched: 1000, problem: 'the store is out of reach' });
     // Not at once, but a quarter of a minute later, and by anybody.
@@ -155,18 +154,17 @@ describe('the harvest job', () => {
     const ids = await submitted(world, 1, 2500);
     await ended(world, 'completed', { output: answers(ids) });
     const dead = world.another('dead');
-    const { applyResults } = dead.store;
     let slices = 0;
     let die = () => {};
     const death = new Promise<void>((resolve) => {
       die = resolve;
     });
-    dead.store.applyResults = async (...args) => {
+    replaceCall(dead, 'applyResults', (applyResults, ...args) => {
       slices += 1;
-      if (slices < 3) return await applyResults(...args);
+      if (slices < 3) return applyResults(...args);
       die();
-      return await new Promise(() => {});
-    };
+      return new Promise(() => {});
+    });
     void harvest.runOnce(dead, options());
     await death;
     expect(await harvest.runOnce(world.worker, options())).toMatchObject({ claimed: 0 });
@@ -180,16 +178,15 @@ describe('the harvest job', () => {
     const ids = await submitted(world, 1, 2500);
     await ended(world, 'completed', { output: answers(ids) });
     const slow = world.another('slow');
-    const { applyResults } = slow.store;
     let slices = 0;
-    slow.store.applyResults = async (...args) => {
+    replaceCall(slow, 'applyResults', async (applyResults, ...args) => {
       slices += 1;
       if (slices === 2) {
         await passTime(world, '3 minutes');
         await harvest.runOnce(world.worker, options());
       }
       return await applyResults(...args);
-    };
+    });
     expect(await harvest.runOnce(slow, options())).toMatchObject({ harvested: 0, failed: 0 });
     expect(await status(world)).toMatchObject({ enriched: 2500, input_tokens: 25_000, problem: null });
     expect(await batches(world)).toMatchObject([{ state: 'done', lines_duplicate: 0 }]);
@@ -201,23 +198,22 @@ describe('the harvest job', () => {
     const another = world.another('w2');
     world.fake.before.downloadFile = async () => {
       await passTime(world, '3 minutes');
-      await another.store.claimEndedBatches(1);
+      await (await another.store.takeLease()).claimEndedBatches(1);
     };
     expect(await harvest.runOnce(world.worker, options())).toMatchObject({ harvested: 0, failed: 0 });
     expect(await summaries(world)).toEqual([null, null, null]);
-    expect(await batches(world)).toMatchObject([{ state: 'ended', owner: 'w2', output_position: 0 }]);
+    expect(await batches(world)).toMatchObject([{ state: 'ended', owner: 'w2/1', output_position: 0 }]);
   });
 
   it('a slice that comes twice is applied once', async () => {
     const ids = await submitted(world, 1, 3);
     await ended(world, 'completed', { output: answers(ids) });
     const worker = world.another('w2');
-    const { applyResults } = worker.store;
-    worker.store.applyResults = async (...args) => {
+    replaceCall(worker, 'applyResults', async (applyResults, ...args) => {
       const counts = await applyResults(...args);
       expect(await applyResults(...args)).toBeNull();
       return counts;
-    };
+    });
     expect(await harvest.runOnce(worker, options())).toMatchObject({ harvested: 1, failed: 0 });
     expect(await batches(world)).toMatchObject([{ rows_enriched: 3, lines_duplicate: 0, input_tokens: 30 }]);
   });
@@ -226,11 +222,10 @@ describe('the harvest job', () => {
     const ids = await submitted(world, 1, 3);
     await ended(world, 'completed', { output: answers(ids) });
     const worker = world.another('w2');
-    const { applyResults } = worker.store;
-    worker.store.applyResults = async (...args) => {
+    replaceCall(worker, 'applyResults', async (applyResults, ...args) => {
       await applyResults(...args);
       throw new Error('the connection broke');
-    };
+    });
     expect(await harvest.runOnce(worker, options())).toMatchObject({ harvested: 0, failed: 1 });
     await passTime(world, '20 seconds');
     expect(await harvest.runOnce(world.worker, options())).toMatchObject({ harvested: 1 });
@@ -242,7 +237,7 @@ describe('the harvest job', () => {
     async (step) => {
       await endSeveral(1);
       const broken = world.another('broken', {
-        store: { [step]: () => Promise.reject(new Error('out of reach')) },
+        leased: { [step]: () => Promise.reject(new Error('out of reach')) },
       });
       expect(await harvest.runOnce(broken, options())).toMatchObject({ failed: 1 });
       await passTime(world, '20 seconds');
@@ -278,7 +273,7 @@ describe('the harvest job', () => {
     expect(world.fake.called('downloadFile')).toHaveLength(2);
   });
 
-  it('a batch that could not be let go of is let go of before the leases are renewed next', async () => {
+  it('a batch that could not be let go of is not renewed, and whoever finds its lease run out goes on', async () => {
     await endSeveral(1);
     const { store } = world.worker;
     world.fake.before.downloadFile = () => {
@@ -287,11 +282,14 @@ describe('the harvest job', () => {
     await world.sql`alter function rowmill.let_go_of_batch(bigint, text, text) rename to out_of_order`;
     expect(await harvest.runOnce(world.worker, options())).toMatchObject({ failed: 1 });
     await world.sql`alter function rowmill.out_of_order(bigint, text, text) rename to let_go_of_batch`;
-    expect(await batches(world)).toMatchObject([{ state: 'ended', owner: 'w1' }]);
-    expect(await store.renewLeases('test')).toBe(0);
-    expect(await batches(world)).toMatchObject([
-      { state: 'ended', owner: null, problem: 'the provider is ambiguous' },
-    ]);
+    const [held] = await batches(world);
+    expect(held).toMatchObject({ state: 'ended', owner: expect.stringMatching(/^w1\/\d+$/) });
+    expect(await store.renewLeases()).toBe(0);
+    expect((await batches(world))[0]!.lease_until).toEqual(held!.lease_until);
+    delete world.fake.before.downloadFile;
+    expect(await harvest.runOnce(world.worker, options())).toMatchObject({ claimed: 0 });
+    await passTime(world, '3 minutes');
+    expect(await harvest.runOnce(world.worker, options())).toMatchObject({ harvested: 1 });
   });
 
   it('files are kept where settings.keep_files says so', async () => {

@@ -9,13 +9,17 @@ import { createOpenAiProvider } from '../../src/provider/openai.ts';
 import type { Provider } from '../../src/provider/provider.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
 import { createPostgresTransport } from '../../src/store/postgres-transport.ts';
-import { createStore, type Store } from '../../src/store/store.ts';
+import { createStore, type Lease, type Store } from '../../src/store/store.ts';
 import { createSubmission, type Submission } from '../../src/submission/submission.ts';
 import { createDatabase } from '../support/database.ts';
 import { answerLine, FakeProvider, jsonl } from '../support/fake-provider.ts';
 import { createFilms, createPipeline, insertFilms, type PipelineOptions } from '../support/sql-factories.ts';
 
-export type Worker = Deps & { submission: Submission; version: string };
+export type Worker = Deps & {
+  submission: Submission;
+  /** Put calls here to have its leases make them instead of their own. */
+  leased: Partial<Lease>;
+};
 
 export type JobWorld = {
   sql: postgres.Sql;
@@ -27,7 +31,12 @@ export type JobWorld = {
   /** One more worker, with an id and connections of its own. */
   another(
     name: string,
-    overrides?: { store?: Partial<Store>; maxFileBytes?: number; signal?: AbortSignal },
+    overrides?: {
+      store?: Partial<Store>;
+      leased?: Partial<Lease>;
+      maxFileBytes?: number;
+      signal?: AbortSignal;
+    },
   ): Worker;
   stop(): Promise<void>;
 };
@@ -48,9 +57,15 @@ export async function startJobWorld(
     : fake;
   const stores: Store[] = [];
   const another: JobWorld['another'] = (name, overrides = {}) => {
-    const own = createStore(createPostgresTransport({ url, maxConnections: 4 }), name);
+    const own = createStore(createPostgresTransport({ url, maxConnections: 4 }), name, 'test');
     stores.push(own);
-    const store = { ...own, ...overrides.store };
+    const leased: Partial<Lease> = { ...overrides.leased };
+    const takeLease = async () => {
+      const lease = await own.takeLease();
+      // A test may replace a call and still reach the one that it stands in for.
+      return Object.assign(Object.create(lease) as Lease, leased);
+    };
+    const store = { ...own, takeLease, ...overrides.store };
     const deps: Deps = { store, provider, logger: pino({ level: 'silent' }), metrics: createMetrics() };
     // One at a time, so that the first chunk is the first batch, here and at the provider.
     const limits = { concurrency: 1, maxBytes: 48_000_000 };
@@ -58,7 +73,7 @@ export async function startJobWorld(
       ...limits,
       ...(overrides.maxFileBytes === undefined ? {} : { maxFileBytes: overrides.maxFileBytes }),
     });
-    return { ...deps, submission, version: 'test' };
+    return { ...deps, submission, leased };
   };
   return {
     ...{ sql, url, fake, simulator, another },
@@ -69,6 +84,20 @@ export async function startJobWorld(
       await database.drop();
     },
   };
+}
+
+type LeasedCall = Exclude<keyof Lease, 'hold'>;
+
+/** Has a worker's leases make a call as the test says; `original` is the one that it stands in for. */
+export function replaceCall<Name extends LeasedCall>(
+  worker: Worker,
+  name: Name,
+  call: (original: Lease[Name], ...args: Parameters<Lease[Name]>) => ReturnType<Lease[Name]>,
+): void {
+  function replacement(this: Lease, ...args: Parameters<Lease[Name]>) {
+    return call((Object.getPrototypeOf(this) as Lease)[name], ...args);
+  }
+  Object.assign(worker.leased, { [name]: replacement });
 }
 
 export function options(overrides: Partial<RunOptions> = {}): RunOptions {

@@ -146,7 +146,7 @@ describe('the poll job', () => {
     const ids = await submitted(world, 1, 2);
     world.fake.end('completed', { output: answers(ids) });
     const broken = world.another('broken', {
-      store: { recordPoll: () => Promise.reject(new Error('out of reach')) },
+      store: { recordPolls: () => Promise.reject(new Error('out of reach')) },
     });
     expect(await poll.runOnce(broken, options())).toMatchObject({ ended: 0, failed: 1 });
     expect(await batches(world)).toMatchObject([{ state: 'running', problem: 'out of reach' }]);

@@ -1,5 +1,6 @@
 import pino from 'pino';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { RowmillError } from '../../src/errors.ts';
 import type { Counts, RunOptions } from '../../src/jobs/job.ts';
 import { type Schedule, type ScheduledJob, startSchedule } from '../../src/jobs/schedule.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -170,6 +171,69 @@ describe('the schedule', () => {
     schedule.wake('a');
     await turn();
     expect(runs).toBe(2);
+  });
+
+  describe('while the database is away', () => {
+    const away = () => new RowmillError('database_unreachable', 'The database is out of reach: ECONNREFUSED');
+    type Line = { level: number; msg: string };
+    function startNoting(...jobs: ScheduledJob[]) {
+      const lines: Line[] = [];
+      const logger = pino(
+        { level: 'info' },
+        { write: (text: string) => lines.push(JSON.parse(text) as Line) },
+      );
+      const schedule = startSchedule(jobs, { logger, metrics: createMetrics(), signal: abort.signal });
+      schedules.push(schedule);
+      return { schedule, said: () => lines.map(({ level, msg }) => `${pino.levels.labels[level]}: ${msg}`) };
+    }
+    const isAway = expect.stringMatching(/^warn: The database is out of reach: ECONNREFUSED; every job/);
+
+    it('says so once, however many jobs find it so, and once that it is back', async () => {
+      const [a, b] = [manualJob('a'), manualJob('b')];
+      const { schedule, said } = startNoting(a.job, b.job);
+      for (let times = 0; times < 3; times += 1) {
+        for (const { job, runs } of [a, b]) {
+          schedule.wake(job.name);
+          runs.at(-1)!.fail(away());
+          await turn();
+        }
+      }
+      expect(said()).toEqual([isAway]);
+      for (const { job, runs } of [a, b, a]) {
+        schedule.wake(job.name);
+        runs.at(-1)!.finish();
+        await turn();
+      }
+      expect(said()).toEqual([isAway, 'info: the database is back']);
+      schedule.wake('b');
+      b.runs.at(-1)!.fail(away());
+      await turn();
+      expect(said()).toEqual([isAway, 'info: the database is back', isAway]);
+    });
+
+    it('is not back before the job that found it away has worked again', async () => {
+      const [a, b] = [manualJob('a'), manualJob('b')];
+      const { schedule, said } = startNoting(a.job, b.job);
+      schedule.wake('a');
+      schedule.wake('b');
+      a.runs[0]!.fail(away());
+      await turn();
+      // A run that had begun before may still succeed.
+      b.runs[0]!.finish();
+      await turn();
+      expect(said()).toEqual([isAway]);
+    });
+
+    it('goes on saying what else is wrong, with its stack', async () => {
+      const [a, b] = [manualJob('a'), manualJob('b')];
+      const { schedule, said } = startNoting(a.job, b.job);
+      schedule.wake('a');
+      schedule.wake('b');
+      a.runs[0]!.fail(away());
+      b.runs[0]!.fail(new Error('a bug'));
+      await turn();
+      expect(said()).toEqual([isAway, 'error: b failed; it runs again']);
+    });
   });
 
   it('waits for the run in hand when it stops, and begins no other', async () => {

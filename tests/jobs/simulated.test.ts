@@ -151,6 +151,25 @@ describe('the jobs over HTTP, with a provider that', () => {
     expect(tokens).toBe(world.simulator!.ledger.inputTokens);
   });
 
+  it('cannot tell the size of a file: nothing is read of it, since a cut one would pass for a whole one', async () => {
+    let isBroken = true;
+    await start({
+      beforeReply: async ({ method, path }) =>
+        isBroken && method === 'GET' && /^\/v1\/files\/[^/]+$/.test(path)
+          ? new ApiError(403, 'not now')
+          : undefined,
+    });
+    await queue(world, 1, 10);
+    await submitAll();
+    await pollToTheEnd();
+    expect(await harvestAll()).toMatchObject({ harvested: 0, failed: 1 });
+    expect(await status(world)).toMatchObject({ enriched: 0, in_flight: 10 });
+    isBroken = false;
+    await passTime(world, '20 seconds');
+    expect(await harvestAll()).toMatchObject({ harvested: 1, failed: 0 });
+    expect(await status(world)).toMatchObject({ enriched: 10, problem: null });
+  });
+
   it('writes lines twice, not at all, and broken: each row has its answer or goes round', async () => {
     await start({
       written(_batch, line) {

@@ -97,12 +97,12 @@ describe('the submit job', () => {
 
   it('takes no stale intent once the signal is aborted', async () => {
     await queue(world, 1, 5);
-    const dead = world.another('dead');
-    const [chunk] = await dead.store.claimWaitingChunks(1);
-    await dead.store.beginBatch('a key', [chunk!.chunk_id], 5, 100);
+    const lease = await world.another('dead').store.takeLease();
+    const [chunk] = await lease.claimWaitingChunks(1);
+    await lease.beginBatch('a key', [chunk!.chunk_id], 5, 100, []);
     await passTime(world);
     await submit.runOnce(world.worker, aborted());
-    expect((await batches(world))[0]!.owner).toBe('dead');
+    expect((await batches(world))[0]!.owner).toBe('dead/1');
     expect(world.fake.calls).toEqual([]);
   });
 
@@ -130,12 +130,12 @@ describe('the submit job', () => {
 
   it('a chunk fetched before its pipeline was dropped is not sent', async () => {
     await queue(world, 1, 5);
-    const [chunk] = await world.worker.store.claimWaitingChunks(1);
+    const lease = await world.worker.store.takeLease();
+    const [chunk] = await lease.claimWaitingChunks(1);
     await world.sql`select rowmill.drop_pipeline('films')`;
     const { chunk_id: chunkId, pipeline_id: pipelineId, row_count: rowCount } = chunk!;
-    expect(await world.worker.submission.submit({ chunkId, pipelineId, rowCount, rows: null }, 0)).toBe(
-      'lost',
-    );
+    const taken = { chunkId, pipelineId, rowCount, rows: null };
+    expect(await world.worker.submission.submit(lease, taken, 0)).toBe('lost');
     expect(world.fake.calls).toEqual([]);
   });
 
@@ -146,7 +146,7 @@ describe('the submit job', () => {
       '%s: the chunk waits again, and the next run sends it',
       async (step) => {
         await queue(world, 1, 5);
-        const worker = world.another('broken', { store: { [step]: broken } });
+        const worker = world.another('broken', { store: { [step]: broken }, leased: { [step]: broken } });
         expect(await submit.runOnce(worker, options())).toMatchObject({ fetched: 1, submitted: 0, more: 0 });
         expect(await chunkStates(world)).toEqual(['waiting']);
         expect((await status(world)).problem).toContain('out of reach');
@@ -161,11 +161,11 @@ describe('the submit job', () => {
       '%s: a worker that lives on does not keep the intent, and no second batch is created',
       async (step) => {
         await queue(world, 1, 5);
-        const worker = world.another('broken', { store: { [step]: broken } });
+        const worker = world.another('broken', { store: { [step]: broken }, leased: { [step]: broken } });
         await submit.runOnce(worker, options());
         expect(await batches(world)).toMatchObject([{ state: 'preparing', owner: null }]);
         // It renews its leases all the time, and this is none of them.
-        expect(await worker.store.renewLeases('test')).toBe(0);
+        expect(await worker.store.renewLeases()).toBe(0);
         await passTime(world, '1 minute');
         await submit.runOnce(world.worker, options());
         await age(world, step);

@@ -17,13 +17,20 @@ describe('files', () => {
     expect(Buffer.from(await file.arrayBuffer())).toEqual(Buffer.concat(parts));
   });
 
-  test('an upload that fails is tried again, with its whole body', async () => {
-    const { provider, seen } = await against((_request, response) =>
-      seen.length < 2 ? sendError(response, 500, null) : sendJson(response, { id: 'file-9' }),
-    );
-    await provider.uploadFile('k1.jsonl', [Buffer.from('{"a":1}\n')]);
-    expect(seen).toHaveLength(2);
-    for (const request of seen) expect(String(request.body)).toContain('{"a":1}\n');
+  test.each([500, 429, 409])(
+    'an upload that fails with %i is sent once: a second copy would be nobody\u2019s',
+    async (status) => {
+      const { provider, seen } = await against((_request, response) => sendError(response, status, null));
+      await failureOf(provider.uploadFile('k1.jsonl', [Buffer.from('{"a":1}\n')]));
+      expect(seen).toHaveLength(1);
+    },
+  );
+
+  test('an upload whose answer is lost is ambiguous, and sent once', async () => {
+    const { provider, seen } = await against((_request, response) => void response.destroy());
+    const failure = await failureOf(provider.uploadFile('k1.jsonl', [Buffer.from('{"a":1}\n')]));
+    expect(failure).toMatchObject({ kind: 'ambiguous', status: null });
+    expect(seen).toHaveLength(1);
   });
 
   test('an upload without an id in its answer is ambiguous', async () => {
@@ -56,13 +63,27 @@ describe('files', () => {
     await collect(download.chunks);
   });
 
-  test('a download needs no answer about its size', async () => {
+  test.each([404, 405])('a download needs no server that tells its size (%i)', async (status) => {
     const { provider } = await against((request, response) =>
-      request.path.endsWith('/content') ? response.end('x') : sendError(response, 404, null),
+      request.path.endsWith('/content') ? response.end('x') : sendError(response, status, null),
     );
     const { bytes, chunks } = await provider.downloadFile('file-2');
     expect([bytes, String(Buffer.concat(await collect(chunks)))]).toEqual([null, 'x']);
   });
+
+  test.each([
+    [500, 'ambiguous'],
+    [429, 'busy'],
+    [401, 'rejected'],
+  ] as const)(
+    'a download whose size cannot be learnt because the look fails with %i is an error: a cut file would pass for a whole one',
+    async (status, kind) => {
+      const { provider } = await against((request, response) =>
+        request.path.endsWith('/content') ? response.end('x') : sendError(response, status, null),
+      );
+      expect(await failureOf(provider.downloadFile('file-2'))).toMatchObject({ kind, status });
+    },
+  );
 
   test('a download that breaks off is an error', async () => {
     const { provider } = await against((request, response) => {

@@ -66,7 +66,7 @@ describe('a batch, from rows to values', () => {
         counts: { total: texts.length, completed: texts.length, failed: 0 },
         metadata: { rowmill: 'k1' },
       });
-      expect((await collect(provider.listBatches())).map(({ id }) => id)).toEqual([batch.id]);
+      expect((await collect(provider.listBatches())).flat().map(({ id }) => id)).toEqual([batch.id]);
 
       const outcomes = await outcomesOf(provider, batch.outputFileId ?? '', definition);
       for (const outcome of outcomes) {
@@ -108,6 +108,12 @@ describe('a batch, from rows to values', () => {
       created.push(batch.id);
     }
     const listed = await collect(provider.listBatches());
-    expect(listed.map(({ id }) => id).sort()).toEqual(created.sort());
+    expect(listed).toHaveLength(2);
+    expect(
+      listed
+        .flat()
+        .map(({ id }) => id)
+        .sort(),
+    ).toEqual(created.sort());
   });
 });

@@ -241,7 +241,9 @@ describe('listBatches', () => {
 
   test('every page is read, up to the last', async () => {
     const { provider, seen } = await against(pages);
-    expect((await collect(provider.listBatches())).map((batch) => batch.id)).toEqual(ids);
+    const read = await collect(provider.listBatches());
+    expect(read.map((page) => page.length)).toEqual([100, 100, 50]);
+    expect(read.flat().map((batch) => batch.id)).toEqual(ids);
     expect(seen.map(({ query }) => String(query))).toEqual([
       'limit=100',
       'limit=100&after=batch_99',
@@ -251,7 +253,7 @@ describe('listBatches', () => {
 
   test('a caller that stops asks for no further page', async () => {
     const { provider, seen } = await against(pages);
-    for await (const batch of provider.listBatches()) if (batch.id === 'batch_5') break;
+    for await (const page of provider.listBatches()) if (page.some(({ id }) => id === 'batch_5')) break;
     expect(seen).toHaveLength(1);
   });
 
@@ -277,7 +279,7 @@ describe('listBatches', () => {
     const { provider } = await against((_request, response) =>
       sendJson(response, { data: [], has_more: true }),
     );
-    expect(await collect(provider.listBatches())).toEqual([]);
+    expect((await collect(provider.listBatches())).flat()).toEqual([]);
   });
 });
 

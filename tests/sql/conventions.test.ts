@@ -13,20 +13,22 @@ const workerFunctions = [
   'claim_due_polls',
   'claim_ended_batches',
   'claim_stale_intents',
+  'claim_sweeps',
   'claim_waiting_chunks',
   'close_chunk',
   'finish_batch',
   'finish_harvest',
+  'finish_sweep',
   'get_pipeline',
   'hold_rows',
   'let_go_of_batch',
   'migration_versions',
+  'note_gone_file',
   'note_input_file',
   'note_pipeline_problem',
   'note_poll_problem',
-  'put_back_rows',
   'read_chunk',
-  'record_poll',
+  'record_polls',
   'refuse_rows',
   'reject_batch',
   'release_chunk',
@@ -34,6 +36,10 @@ const workerFunctions = [
   'start_batch',
   'tick',
 ];
+
+/** What a migration does to functions: the mark above one that it makes, or its dropping. */
+const statements =
+  /^(?:-- API: (?<whose>\w+)\n)?create (?:or replace )?function rowmill\.(?<created>\w+)|^drop function (?:if exists )?rowmill\.(?<dropped>\w+)/gm;
 
 const states = {
   pipelines: ['active', 'dropped', 'paused'],
@@ -124,15 +130,20 @@ describe('everything in schema rowmill', () => {
   });
 
   it('is marked as the worker’s exactly where a worker may call it', async () => {
-    const files = (await readdir(migrationsDirectory)).filter((file) => file.endsWith('.sql'));
-    const text = (
-      await Promise.all(files.map((file) => readFile(path.join(migrationsDirectory, file), 'utf8')))
-    ).join('\n');
-    const marked = [...text.matchAll(/-- API: worker\ncreate function rowmill\.(\w+)/g)].map(
-      (match) => match[1],
-    );
+    const files = (await readdir(migrationsDirectory)).filter((file) => file.endsWith('.sql')).sort();
+    // In their order: a later file may make a function anew, or take it away.
+    const marked = new Map<string, string | undefined>();
+    for (const file of files) {
+      const text = await readFile(path.join(migrationsDirectory, file), 'utf8');
+      for (const { groups } of text.matchAll(statements)) {
+        if (groups!.dropped !== undefined) marked.delete(groups!.dropped);
+        else marked.set(groups!.created!, groups!.whose);
+      }
+    }
+    expect([...marked].filter(([, whose]) => whose === undefined)).toEqual([]);
+    const workers = [...marked].filter(([, whose]) => whose === 'worker').map(([name]) => name);
     // read_chunk serves the posts as well
-    expect([...new Set([...marked, 'read_chunk'])].sort()).toEqual(workerFunctions);
+    expect([...new Set([...workers, 'read_chunk'])].sort()).toEqual(workerFunctions);
   });
 
   it('lets a worker tick and a stranger not', async () => {

@@ -9,6 +9,7 @@ import {
   createPipeline,
   endedBatch,
   insertFilms,
+  takeChunks,
 } from '../support/sql-factories.ts';
 
 let database: TestDatabase;
@@ -71,4 +72,36 @@ it('where a slice and a user\u2019s update wait for each other, it is the slice 
   await user`commit`;
   // Nothing of the slice was kept, and it can be applied later.
   expect(await apply(sql, batch.batchId, { answers })).toMatchObject({ enriched: 3 });
+});
+
+it('whoever takes rows into flight waits for who settles them without holding what that one needs next', async () => {
+  const { sql } = database;
+  await createFilms(sql, 'public.more_films');
+  const pipelineId = await createPipeline(sql, { name: 'more', source: 'public.more_films' });
+  await insertFilms(sql, 1, 1, 'public.more_films');
+  await sql`select rowmill.flush('more')`;
+  const {
+    chunkIds: [first],
+    rows: [row],
+  } = await takeChunks(sql, 'more');
+  // It failed once before it was edited, and its edit is queued a second time.
+  await sql`
+    insert into rowmill.failures (pipeline_id, key, hash, error_class, message, attempts, is_final)
+    values (${pipelineId}, '[1]', 'another', 'server_error', 'it failed', 1, false)`;
+  await sql`insert into rowmill.pending_keys (pipeline_id, keys, row_count) values (${pipelineId}, '[[1]]', 1)`;
+  await sql`select rowmill.flush('more')`;
+  const [second] = await sql`select id from rowmill.chunks where state = 'waiting'`;
+  await sql`select rowmill.claim_chunk(${second!.id}, 'more', 'w2')`;
+
+  const settler = session('settler');
+  const holder = session('holder');
+  await settler`begin`;
+  await settler`delete from rowmill.chunk_rows where chunk_id = ${first!}`;
+  const held = holder`
+    select rowmill.hold_rows(${second!.id}, 'w2', ${holder.json([{ n: 0, hash: row!.h }])})`.execute();
+  await waits('holder');
+  expect(await settler`select from rowmill.failures for update nowait`).toHaveLength(1);
+  await settler`rollback`;
+  // It was in flight all the time.
+  expect(await held).toHaveLength(0);
 });

@@ -1,23 +1,28 @@
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isDatabaseAway, RowmillError } from '../../src/errors.ts';
 import { createPostgresTransport } from '../../src/store/postgres-transport.ts';
 import type { Transport } from '../../src/store/transport.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { waitFor } from '../support/service.ts';
 
 const echoes = `
   create function rowmill.echo_rows(rows jsonb) returns jsonb language sql as 'select rows';
-  create function rowmill.echo_errors(provider_errors jsonb) returns jsonb language sql as 'select provider_errors';
+  create function rowmill.echo_polls(polls jsonb) returns jsonb language sql as 'select polls';
+  create function rowmill.echo_left_over(left_over jsonb) returns jsonb language sql as 'select left_over';
+  create function rowmill.echo_leases(leases text[]) returns jsonb language sql as 'select to_jsonb(leases)';
   create function rowmill.echo_text(problem text) returns text language sql as 'select problem';
   create function rowmill.echo_id(id bigint) returns bigint language sql as 'select id';
   create function rowmill.echo_flag(flag boolean) returns boolean language sql as 'select flag';
-  create function rowmill.echo_ids(chunk_ids bigint[]) returns bigint[] language sql as 'select chunk_ids';
-  create function rowmill.echo_places(places integer[]) returns integer[] language sql as 'select places';
+  create function rowmill.echo_ids(chunk_ids bigint[]) returns jsonb language sql as 'select to_jsonb(chunk_ids)';
   create function rowmill.ids() returns table (id bigint, name text) language sql
     as 'values (1, ''one''), (9007199254740991, ''many''), (null, null)';
   create function rowmill.nothing() returns setof bigint language sql as 'select 1 where false';
   create function rowmill.no_value() returns void language sql as '';
   create function rowmill.refuse() returns integer language plpgsql
     as 'begin raise exception using errcode = ''RM301'', message = ''not yours'', detail = ''because'', hint = ''let go''; end';
+  create function rowmill.pid() returns integer language sql as 'select pg_catalog.pg_backend_pid()';
+  create function rowmill.wait_for_ever() returns void language sql as 'select pg_catalog.pg_sleep(600)';
   create function rowmill.prepared(id bigint) returns bigint language sql volatile
     as 'select count(*) from pg_catalog.pg_prepared_statements where statement like ''%rowmill.prepared%''';
 `;
@@ -65,15 +70,23 @@ describe('the transport over postgres.js', () => {
   });
 
   it('carries arrays of integers, the empty one included', async () => {
-    expect(await transport.value('echo_places', { places: [] })).toEqual([]);
-    expect(await transport.value('echo_places', { places: [0, 7, 49_999] })).toEqual([0, 7, 49_999]);
+    expect(await transport.value('echo_ids', { chunk_ids: [] })).toEqual([]);
+    expect(await transport.value('echo_ids', { chunk_ids: [0, 7, 49_999] })).toEqual([0, 7, 49_999]);
+  });
+
+  it('carries the names of leases, none included', async () => {
+    expect(await transport.value('echo_leases', { leases: [] })).toEqual([]);
+    const leases = ['host-1-ab/1', 'a, b/2', '{null}/3'];
+    expect(await transport.value('echo_leases', { leases })).toEqual(leases);
   });
 
   it.each([
     'echo_text:problem',
     'echo_rows:rows',
     'echo_ids:chunk_ids',
-    'echo_places:places',
+    'echo_leases:leases',
+    'echo_polls:polls',
+    'echo_left_over:left_over',
     'echo_id:id',
     'echo_flag:flag',
   ])('carries null and what is not there: %s', async (call) => {
@@ -86,9 +99,9 @@ describe('the transport over postgres.js', () => {
     const text = 'it\'s "5" $1 \\x00 😀';
     expect(await transport.value('echo_text', { problem: text })).toBe(text);
     expect(await transport.value('echo_text', { problem: 'a\0b\ud800c' })).toBe('a\u2400b\ufffdc');
-    const errors = [{ code: null, message: 'a\0b\ud800c', line: 1 }];
-    expect(await transport.value('echo_errors', { provider_errors: errors })).toEqual([
-      { code: null, message: 'a\u2400b\ufffdc', line: 1 },
+    const polls = [{ batch_id: 1, provider_errors: [{ code: null, message: 'a\0b\ud800c', line: 1 }] }];
+    expect(await transport.value('echo_polls', { polls })).toEqual([
+      { batch_id: 1, provider_errors: [{ code: null, message: 'a\u2400b\ufffdc', line: 1 }] },
     ]);
   });
 
@@ -112,11 +125,33 @@ describe('the transport over postgres.js', () => {
     expect(await transport.value('echo_id', { id: 1 })).toBe(1);
   });
 
-  it('rejects where the database cannot be reached', async () => {
+  it('rejects where the database cannot be reached, and says why', async () => {
     const nowhere = createPostgresTransport({ url: 'postgres://nobody@127.0.0.1:1/nowhere' });
-    await expect(nowhere.value('tick', {})).rejects.toMatchObject({ code: 'ECONNREFUSED' });
-    await expect(nowhere.missingMigrations()).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    const away = { code: 'database_unreachable', fields: { cause: 'ECONNREFUSED' } };
+    await expect(nowhere.value('tick', {})).rejects.toMatchObject(away);
+    await expect(nowhere.rows('tick', {})).rejects.toMatchObject(away);
+    await expect(nowhere.missingMigrations()).rejects.toMatchObject(away);
+    await expect(nowhere.value('tick', {})).rejects.toThrow('ECONNREFUSED');
     await nowhere.close(10);
+  });
+
+  it('rejects so where the connection is lost in the middle of a call, and connects anew by itself', async () => {
+    const pid = await transport.value<number>('pid', {});
+    const call = transport.value('wait_for_ever', {}).catch((error: unknown) => error);
+    await waitFor('the call runs', async () => {
+      const rows = await database.sql`
+        select from pg_stat_activity where pid = ${pid} and query like '%wait_for_ever%' and state = 'active'`;
+      return rows.length === 1;
+    });
+    await database.sql`select pg_terminate_backend(${pid})`;
+    const error = await call;
+    expect(error).toBeInstanceOf(RowmillError);
+    expect(isDatabaseAway(error)).toBe(true);
+    // A call that comes before the connection is seen to be gone may fail with it.
+    const again = await waitFor('a call succeeds', () =>
+      transport.value<number>('pid', {}).catch(() => null),
+    );
+    expect(again).not.toBe(pid);
   });
 
   it('finds no migration missing in a database that has them all, and each in one that has none', async () => {

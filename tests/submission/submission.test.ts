@@ -1,9 +1,10 @@
 import pino from 'pino';
 import { describe, expect, it } from 'vitest';
 import type { Deps } from '../../src/deps.ts';
+import { RowmillError } from '../../src/errors.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { createPostgresTransport } from '../../src/store/postgres-transport.ts';
-import { createStore, type Store } from '../../src/store/store.ts';
+import { createStore, type Lease, type Store } from '../../src/store/store.ts';
 import { createSubmission } from '../../src/submission/submission.ts';
 import { FakeProvider } from '../support/fake-provider.ts';
 
@@ -15,26 +16,29 @@ function startSubmission(limits = { concurrency: 2, maxBytes: 1000 }, overrides:
   const connection = createStore(
     createPostgresTransport({ url: 'postgres://nobody@127.0.0.1:1/nowhere' }),
     'w',
+    'test',
   );
   const store: Store = {
     ...connection,
     // A pipeline that is gone: the shortest way that a chunk can take.
     getPipeline: (pipelineId) =>
       new Promise((resolve, fail) => waiting.push({ chunk: pipelineId, goOn: () => resolve(null), fail })),
-    releaseChunk: async (chunkId) => {
-      released.push(chunkId);
-      return true;
-    },
     notePipelineProblem: async (_pipelineId, problem) => {
       problems.push(problem);
     },
     ...overrides,
   };
+  const lease = {
+    releaseChunk: async (chunkId: number) => {
+      released.push(chunkId);
+      return true;
+    },
+  } as Lease;
   const metrics = createMetrics();
   const deps: Deps = { store, provider: new FakeProvider(), logger: pino({ level: 'silent' }), metrics };
   const submission = createSubmission(deps, new AbortController().signal, () => {}, limits);
   const submit = (chunk: number, bytes = 0) =>
-    submission.submit({ chunkId: chunk, pipelineId: chunk, rowCount: 1, rows: null }, bytes);
+    submission.submit(lease, { chunkId: chunk, pipelineId: chunk, rowCount: 1, rows: null }, bytes);
   return { submission, submit, waiting, released, problems, metrics };
 }
 
@@ -141,6 +145,19 @@ describe('the submission', () => {
     expect(await work).toBe('failed');
     expect(released).toEqual([7]);
     expect(problems).toEqual(['out of reach']);
+  });
+
+  it.each([
+    new RowmillError('database_unreachable', 'The database is out of reach: ECONNRESET'),
+    new RowmillError('lease_lost', 'The lease w/1 ran out.'),
+  ])('$code is no problem of the pipeline\u2019s, and its chunk is given back', async (error) => {
+    const { submit, waiting, released, problems } = startSubmission();
+    const work = submit(7);
+    await turn();
+    waiting[0]!.fail(error);
+    expect(await work).toBe('failed');
+    expect(released).toEqual([7]);
+    expect(problems).toEqual([]);
   });
 
   it('never rejects, even where nothing can be noted', async () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as submit from '../../src/jobs/submit.ts';
+import type { Lease } from '../../src/store/store.ts';
 import { type AcceptedChunk, submitChunk } from '../../src/submission/submit-chunk.ts';
 import {
   batches,
@@ -25,14 +26,11 @@ describe('taking a chunk to the provider', () => {
   });
   afterEach(() => world.stop());
 
-  async function claim(): Promise<AcceptedChunk> {
-    const [chunk] = await world.worker.store.claimWaitingChunks(1);
-    return {
-      chunkId: chunk!.chunk_id,
-      pipelineId: chunk!.pipeline_id,
-      rowCount: chunk!.row_count,
-      rows: null,
-    };
+  async function claim(): Promise<[Lease, AcceptedChunk]> {
+    const lease = await world.worker.store.takeLease();
+    const [chunk] = await lease.claimWaitingChunks(1);
+    const { chunk_id: chunkId, pipeline_id: pipelineId, row_count: rowCount } = chunk!;
+    return [lease, { chunkId, pipelineId, rowCount, rows: null }];
   }
 
   it.each([
@@ -41,7 +39,7 @@ describe('taking a chunk to the provider', () => {
   ])('a chunk whose rows are all %s is closed without a batch', async (_what, change) => {
     await queue(world, 1, 5);
     await world.sql.unsafe(change);
-    expect(await submitChunk(world.worker, await claim(), signal)).toBe('empty');
+    expect(await submitChunk(world.worker, ...(await claim()), signal)).toBe('empty');
     expect(await chunkStates(world)).toEqual(['done']);
     expect(await batches(world)).toHaveLength(0);
     expect(world.fake.calls).toEqual([]);
@@ -59,9 +57,9 @@ describe('taking a chunk to the provider', () => {
 
   it('a chunk that another worker took over meanwhile is left alone', async () => {
     await queue(world, 1, 5);
-    const chunk = await claim();
+    const [lease, chunk] = await claim();
     await world.sql`update rowmill.chunks set owner = 'w2'`;
-    expect(await submitChunk(world.worker, chunk, signal)).toBe('lost');
+    expect(await submitChunk(world.worker, lease, chunk, signal)).toBe('lost');
     expect(await world.sql`select state, owner from rowmill.chunks`).toMatchObject([
       { state: 'accepted', owner: 'w2' },
     ]);
@@ -70,10 +68,10 @@ describe('taking a chunk to the provider', () => {
 
   it('rows that came along are sent as they came', async () => {
     await queue(world, 1, 2);
-    const chunk = await claim();
+    const [lease, chunk] = await claim();
     const rows = await world.worker.store.readChunk(chunk.chunkId, 0, 2);
     await world.sql`update films set title = 'edited' where id = 1`;
-    expect(await submitChunk(world.worker, { ...chunk, rows }, signal)).toBe('submitted');
+    expect(await submitChunk(world.worker, lease, { ...chunk, rows }, signal)).toBe('submitted');
     const [file] = [...world.fake.files.values()];
     expect(file!.toString()).toContain('film 1');
     expect(file!.toString()).not.toContain('edited');
@@ -83,12 +81,13 @@ describe('taking a chunk to the provider', () => {
     'what does not fit into one batch is queued again, in order (posted rows: %s)',
     async (isPosted) => {
       await queue(world, 1, 250);
-      const chunk = await claim();
+      const [lease, chunk] = await claim();
       const rows = await world.worker.store.readChunk(chunk.chunkId, 0, 250);
       rows.sort((a, b) => a.n - b.n);
       const [lineBytes] = await lengthOfOneRequest(world);
       const result = await submitChunk(
         world.worker,
+        lease,
         { ...chunk, rows: isPosted ? rows : null },
         signal,
         lineBytes! * 120,
@@ -116,7 +115,7 @@ describe('taking a chunk to the provider', () => {
   it('a row that is larger than any batch is named in row_failures, and its neighbours are sent', async () => {
     await queue(world, 1, 3);
     await world.sql`update films set title = repeat('long ', 10000) where id = 2`;
-    expect(await submitChunk(world.worker, await claim(), signal, 20_000)).toBe('submitted');
+    expect(await submitChunk(world.worker, ...(await claim()), signal, 20_000)).toBe('submitted');
     expect(world.fake.customIds()).toHaveLength(2);
     expect(await failures(world)).toMatchObject([
       { key: [2], error_class: 'invalid_request', is_final: true },
@@ -125,7 +124,7 @@ describe('taking a chunk to the provider', () => {
 
   it('a chunk of nothing but rows that cannot be sent ends without a batch', async () => {
     await queue(world, 1, 2);
-    expect(await submitChunk(world.worker, await claim(), signal, 10)).toBe('empty');
+    expect(await submitChunk(world.worker, ...(await claim()), signal, 10)).toBe('empty');
     expect(await failures(world)).toHaveLength(2);
     expect(await chunkStates(world)).toEqual(['done']);
   });
@@ -143,7 +142,7 @@ describe('taking a chunk to the provider', () => {
       world.fake.before.uploadFile = () => {
         throw providerError(kind, code === null ? {} : { status: code });
       };
-      expect(await submitChunk(world.worker, await claim(), signal)).toBe('postponed');
+      expect(await submitChunk(world.worker, ...(await claim()), signal)).toBe('postponed');
       expect(await batchStates(world)).toEqual(['abandoned']);
       expect(await chunkStates(world)).toEqual(['waiting']);
       expect(await failures(world)).toHaveLength(0);
@@ -222,7 +221,7 @@ describe('taking a chunk to the provider', () => {
     world.fake.before.deleteFile = () => {
       throw providerError('ambiguous');
     };
-    expect(await submitChunk(world.worker, await claim(), signal)).toBe('rejected');
+    expect(await submitChunk(world.worker, ...(await claim()), signal)).toBe('rejected');
     expect(await batchStates(world)).toEqual(['rejected']);
   });
 
@@ -231,15 +230,15 @@ describe('taking a chunk to the provider', () => {
     world.fake.after.uploadFile = async () => {
       await world.sql`update rowmill.batch_processing_details set owner = 'w2'`;
     };
-    expect(await submitChunk(world.worker, await claim(), signal)).toBe('lost');
+    expect(await submitChunk(world.worker, ...(await claim()), signal)).toBe('lost');
     expect(world.fake.called('createBatch')).toHaveLength(0);
     expect(world.fake.files.size).toBe(0);
   });
 
   it('is not begun once the signal is aborted', async () => {
     await queue(world, 1, 3);
-    const chunk = await claim();
-    expect(await submitChunk(world.worker, chunk, AbortSignal.abort())).toBe('postponed');
+    const [lease, chunk] = await claim();
+    expect(await submitChunk(world.worker, lease, chunk, AbortSignal.abort())).toBe('postponed');
     expect(await chunkStates(world)).toEqual(['waiting']);
     expect(await batches(world)).toHaveLength(0);
   });

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ProviderError, type ProviderErrorKind } from '../../src/errors.ts';
-import type { BatchError, Provider, ProviderBatch } from '../../src/provider/provider.ts';
+import type { BatchError, Provider, ProviderBatch, ProviderFile } from '../../src/provider/provider.ts';
 
 type Method = Exclude<keyof Provider, 'name'>;
 type Fault = (arg: string) => void | Promise<void>;
@@ -9,6 +9,7 @@ type Fault = (arg: string) => void | Promise<void>;
 export class FakeProvider implements Provider {
   readonly name = 'fake';
   readonly files = new Map<string, Buffer>();
+  readonly names = new Map<string, string>();
   readonly batches = new Map<string, ProviderBatch>();
   readonly calls: { method: Method; arg: string }[] = [];
   /** Called before a method does anything: throw in it, and nothing was done. */
@@ -18,9 +19,10 @@ export class FakeProvider implements Provider {
   /** How many bytes of a file a download brings; all of them where it says nothing. */
   readonly cutAt = new Map<string, number>();
   isListEmpty = false;
+  pageSize = 100;
 
   async uploadFile(filename: string, parts: Uint8Array[]): Promise<string> {
-    return await this.#call('uploadFile', filename, () => this.addFile(Buffer.concat(parts)));
+    return await this.#call('uploadFile', filename, () => this.addFile(Buffer.concat(parts), filename));
   }
   async createBatch(input: {
     inputFileId: string;
@@ -53,9 +55,16 @@ export class FakeProvider implements Provider {
       return { ...this.#batch(id) };
     });
   }
-  async *listBatches(): AsyncIterable<ProviderBatch> {
-    await this.#call('listBatches', '', () => {});
-    if (!this.isListEmpty) yield* [...this.batches.values()].reverse();
+  async *listBatches(): AsyncIterable<ProviderBatch[]> {
+    const all = this.isListEmpty ? [] : [...this.batches.values()].reverse();
+    for (let from = 0; from === 0 || from < all.length; from += this.pageSize) {
+      await this.#call('listBatches', '', () => {});
+      yield all.slice(from, from + this.pageSize).map((batch) => ({ ...batch }));
+    }
+  }
+  async *listFiles(): AsyncIterable<ProviderFile> {
+    await this.#call('listFiles', '', () => {});
+    for (const [id, name] of this.names) if (this.files.has(id)) yield { id, name };
   }
   async downloadFile(id: string) {
     return await this.#call('downloadFile', id, () => {
@@ -71,8 +80,9 @@ export class FakeProvider implements Provider {
     });
   }
 
-  addFile(bytes: Buffer | string): string {
+  addFile(bytes: Buffer | string, name = ''): string {
     const id = `file_${randomBytes(6).toString('hex')}`;
+    this.names.set(id, name);
     this.files.set(id, Buffer.from(bytes));
     return id;
   }

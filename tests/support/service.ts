@@ -56,7 +56,10 @@ export async function startWorker(
     ROWMILL_POLL_CRON: '* * * * * *',
     ...env,
   });
-  return await startService(config, pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent', base: null }));
+  const logger = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent', base: null });
+  const service = await startService(config, logger);
+  await service.ready;
+  return service;
 }
 
 /** Resolves with the first truthy value; rejects, naming the last one, after `timeoutMs`. */

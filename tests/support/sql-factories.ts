@@ -151,13 +151,19 @@ export async function startBatch(
   const [batch] = await sql`
     select rowmill.begin_batch(${worker}, ${`key-${batches}`}, ${sql.array(taken.chunkIds, 20)}, ${taken.rows.length}, 1) as id`;
   await sql`select rowmill.note_input_file(${batch!.id}, ${worker}, ${`file-${batches}`})`;
-  await sql`select rowmill.start_batch(${batch!.id}, ${worker}, ${`batch-${batches}`}, 'in_progress')`;
+  await sql`select rowmill.start_batch(${batch!.id}, ${`batch-${batches}`}, 'in_progress', 'file')`;
   return { ...taken, batchId: batch!.id };
 }
 
 /** Ends a running batch; `worker` then holds its harvest. */
 export async function endBatch(sql: postgres.ISql, batchId: number, worker = 'w'): Promise<void> {
-  await sql`select rowmill.record_poll(${batchId}, 'completed', true, 'out', null, 0, 0, null)`;
+  await sql`
+    select rowmill.record_polls(${sql.json([
+      {
+        ...{ batch_id: batchId, provider_status: 'completed', is_terminal: true, output_file_id: 'out' },
+        ...{ error_file_id: null, requests_completed: 0, requests_failed: 0, provider_errors: null },
+      },
+    ])})`;
   await sql`select rowmill.claim_ended_batches(${worker}, 100)`;
 }
 

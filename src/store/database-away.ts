@@ -1,0 +1,25 @@
+import { messageOf, RowmillError } from '../errors.ts';
+
+// Of the system, of postgres.js, and of Postgres: going down, coming up, full.
+const codes = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH'],
+  ...['CONNECT_TIMEOUT', 'CONNECTION_CLOSED', 'CONNECTION_DESTROYED'],
+  ...['57P01', '57P02', '57P03', '53300'],
+]);
+
+/** Whether an error of postgres.js says that the database could not be reached, or was lost. */
+export function isConnectionFailure(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === 'string' && (codes.has(code) || /^08...$/.test(code));
+}
+
+/** Raises `database_unreachable` in place of such an error, and any other as it is. */
+export function explainAway(cause: unknown): never {
+  if (!isConnectionFailure(cause)) throw cause;
+  const { code } = cause as { code: string };
+  const why = messageOf(cause) || code;
+  throw new RowmillError('database_unreachable', `The database is out of reach: ${why}`, {
+    fields: { why, cause: code },
+    cause,
+  });
+}

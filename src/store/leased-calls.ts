@@ -1,0 +1,106 @@
+import type {
+  ClaimedChunk,
+  ClaimStatus,
+  EndedBatch,
+  FailedRow,
+  Place,
+  Slice,
+  SliceCounts,
+  StaleIntent,
+  Verdict,
+} from './calls.ts';
+import type { Transport } from './transport.ts';
+
+/** The calls that take, move on or give back what a lease holds; each changes nothing once another has it. */
+export function leasedCalls(transport: Transport, worker: string) {
+  const verdictArgs = (verdict: Verdict) => ({
+    error_class: verdict.class,
+    code: verdict.code,
+    message: verdict.message,
+    retried: verdict.retried,
+    counted: verdict.counted,
+    delay_seconds: verdict.delay_seconds ?? null,
+  });
+  // What cannot be given back is nobody's loss: the lease runs out.
+  const giveBack = (name: string, args: Record<string, unknown>) =>
+    transport.value<boolean>(name, args).catch(() => false);
+
+  return {
+    claimChunk: async (chunkId: number, pipeline: string, lastN: number | null) => {
+      const [claim] = await transport.rows<{
+        status: ClaimStatus;
+        row_count: number | null;
+        pipeline_id: number | null;
+      }>('claim_chunk', { chunk_id: chunkId, pipeline, worker, last_n: lastN });
+      return claim!;
+    },
+    claimWaitingChunks: (maxChunks: number) =>
+      transport.rows<ClaimedChunk>('claim_waiting_chunks', { worker, max_chunks: maxChunks }),
+    /** Never rejects. */
+    releaseChunk: (chunkId: number) => giveBack('release_chunk', { chunk_id: chunkId, worker }),
+    /** Resolves with the places that may be sent. */
+    holdRows: async (chunkId: number, rows: { n: number; hash: string }[]): Promise<Set<number>> => {
+      const held = await transport.rows<{ hold_rows: number }>('hold_rows', {
+        chunk_id: chunkId,
+        worker,
+        rows,
+      });
+      return new Set(held.map((row) => row.hold_rows));
+    },
+    refuseRows: (chunkId: number, failures: Omit<FailedRow, 'c'>[]) =>
+      transport.value<number>('refuse_rows', { chunk_id: chunkId, worker, failures }),
+    closeChunk: (chunkId: number) => transport.value<boolean>('close_chunk', { chunk_id: chunkId, worker }),
+
+    /** Resolves with the batch's id; null where nothing may be sent. */
+    beginBatch: (key: string, chunkIds: number[], requests: number, bytes: number, leftOver: Place[]) =>
+      transport.value<number | null>('begin_batch', {
+        worker,
+        key,
+        chunk_ids: chunkIds,
+        requests,
+        bytes,
+        left_over: leftOver,
+      }),
+    noteInputFile: (batchId: number, inputFileId: string) =>
+      transport.value<boolean>('note_input_file', { batch_id: batchId, worker, input_file_id: inputFileId }),
+    claimStaleIntents: (maxBatches: number) =>
+      transport.rows<StaleIntent>('claim_stale_intents', { worker, max_batches: maxBatches }),
+    /** Never rejects. */
+    letGoOfBatch: (batchId: number, problem: string | null) =>
+      giveBack('let_go_of_batch', { batch_id: batchId, worker, problem }),
+    abandonBatch: (batchId: number, problem: string, mayHaveLeft: boolean) =>
+      transport.value<boolean>('abandon_batch', {
+        batch_id: batchId,
+        worker,
+        problem,
+        may_have_left: mayHaveLeft,
+      }),
+    rejectBatch: (batchId: number, verdict: Verdict, mayHaveLeft: boolean) =>
+      transport.value<number | null>('reject_batch', {
+        batch_id: batchId,
+        worker,
+        ...verdictArgs(verdict),
+        may_have_left: mayHaveLeft,
+      }),
+    claimSweeps: (maxBatches: number) =>
+      transport.rows<{ batch_id: number; key: string }>('claim_sweeps', { worker, max_batches: maxBatches }),
+    finishSweep: (batchId: number, beganSecondsAgo: number) =>
+      transport.value<boolean>('finish_sweep', {
+        batch_id: batchId,
+        worker,
+        began_seconds_ago: beganSecondsAgo,
+      }),
+
+    claimEndedBatches: (maxBatches: number) =>
+      transport.rows<EndedBatch>('claim_ended_batches', { worker, max_batches: maxBatches }),
+    /** null: the batch is not under this lease any more, or the slice was applied before. */
+    applyResults: (batchId: number, slice: Slice) =>
+      transport.value<SliceCounts | null>('apply_results', { batch_id: batchId, worker, ...slice }),
+    /** Resolves with whether the file is to be given up. */
+    noteGoneFile: (batchId: number) =>
+      transport.value<boolean>('note_gone_file', { batch_id: batchId, worker }),
+    finishHarvest: (batchId: number, rest: Verdict) =>
+      transport.value<number | null>('finish_harvest', { batch_id: batchId, worker, ...verdictArgs(rest) }),
+    finishBatch: (batchId: number) => transport.value<boolean>('finish_batch', { batch_id: batchId, worker }),
+  };
+}
