@@ -1,0 +1,31 @@
+import { RowmillError } from '../src/errors.ts';
+import { readOptions, usage } from './options.ts';
+import { formatReport } from './report.ts';
+import { runChaos } from './run.ts';
+
+/** Command line → run → table → exit code: 1 for any violation, and for a run that could not be made. */
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  if (options === null) {
+    process.stdout.write(`${usage}\n`);
+    return;
+  }
+  const abort = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () =>
+      abort.abort(new RowmillError('interrupted', 'interrupted; nothing is judged')),
+    );
+  }
+  const log = (line: string) => void process.stderr.write(`${line}\n`);
+  const report = await runChaos(options, { log, signal: abort.signal });
+  process.stdout.write(`${formatReport(report)}\n`);
+  if (report.violations > 0) process.exitCode = 1;
+}
+
+main().catch((error: unknown) => {
+  // What a person did wrong needs no stack; a bug does.
+  const told =
+    error instanceof RowmillError ? error.message : error instanceof Error ? error.stack : String(error);
+  process.stderr.write(`${told}\n`);
+  process.exitCode = 1;
+});
