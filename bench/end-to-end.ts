@@ -1,14 +1,11 @@
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type postgres from 'postgres';
 import { median, type Row } from './measure.ts';
+import { end, everySecond, peakMemory, root, startWorker, until } from './processes.ts';
 import { insertStatements } from './rows.ts';
 import { createTables } from './tables.ts';
-
-const root = path.join(import.meta.dirname, '..');
-const timeoutMs = 300_000;
 
 type Run = { rowsPerSecond: number; peakMegabytes: number };
 
@@ -52,7 +49,33 @@ function rowsOf(what: string, runs: Run[], goal: Run | null): Row[] {
   ];
 }
 
-async function endToEnd(sql: postgres.Sql, databaseUrl: string, count: number): Promise<Run> {
+/** What the same import takes with one worker and with four; they take turns, since a slow minute hits both. */
+export async function benchWorkers(sql: postgres.Sql, databaseUrl: string, runs: number): Promise<Row[]> {
+  const one: number[] = [];
+  const four: number[] = [];
+  for (let run = 0; run < runs; run += 1) {
+    one.push((await endToEnd(sql, databaseUrl, 100_000)).rowsPerSecond);
+    four.push((await endToEnd(sql, databaseUrl, 100_000, 4)).rowsPerSecond);
+  }
+  const ratio = median(four) / median(one);
+  const ratios = four.map((speed, at) => speed / one[at]!);
+  return [
+    {
+      what: 'end to end, 100,000 rows: four workers against one, rows a second',
+      value: ratio.toFixed(2),
+      goal: '≥ 1',
+      spread: `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`,
+      verdict: ratio >= 1 ? 'met' : 'missed',
+    },
+  ];
+}
+
+async function endToEnd(
+  sql: postgres.Sql,
+  databaseUrl: string,
+  count: number,
+  workerCount = 1,
+): Promise<Run> {
   const tables = await createTables(sql);
   await tables.empty(tables.piped);
   await sql`update rowmill.settings set poll_every = '200 milliseconds'`;
@@ -63,25 +86,15 @@ async function endToEnd(sql: postgres.Sql, databaseUrl: string, count: number): 
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   const [{ url: simulatorUrl }] = (await once(simulator, 'message')) as [{ url: string }];
-  // As `npm start` has it.
-  const worker = spawn(process.execPath, ['--optimize-for-size', path.join(root, 'src/server.ts')], {
-    env: {
-      PATH: process.env.PATH,
-      DATABASE_URL: databaseUrl,
-      OPENAI_API_KEY: 'bench',
-      OPENAI_BASE_URL: simulatorUrl,
-      PORT: '0',
-      LOG_LEVEL: 'warn',
-      ROWMILL_TICK_CRON: '* * * * * *',
-      ROWMILL_POLL_CRON: '* * * * * *',
-    },
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
+  const before = new Date();
+  const workers = Array.from({ length: workerCount }, () =>
+    startWorker({ ...everySecond, DATABASE_URL: databaseUrl, OPENAI_BASE_URL: simulatorUrl }),
+  );
   try {
-    await until(
-      async () =>
-        (await sql`select from rowmill.workers where seen_at > now() - interval '5 seconds'`).length > 0,
-    );
+    await until(async () => {
+      const up = await sql`select from rowmill.workers where started_at >= ${before}`;
+      return up.length === workerCount;
+    });
     const start = performance.now();
     for (const statement of statements) await sql.unsafe(statement);
     await until(async () => {
@@ -94,30 +107,11 @@ async function endToEnd(sql: postgres.Sql, databaseUrl: string, count: number): 
     const [{ empty } = { empty: -1 }] = await sql<{ empty: number }[]>`
       select count(*)::integer as empty from piped where summary is null or categories is null`;
     if (empty !== 0) throw new Error(`${empty} rows are not enriched`);
-    return { rowsPerSecond: count / seconds, peakMegabytes: await peakMemory(worker) };
+    const peaks = await Promise.all(workers.map(peakMemory));
+    return { rowsPerSecond: count / seconds, peakMegabytes: Math.max(...peaks) };
   } finally {
-    // In this order: the worker deletes its files at the simulator before it leaves.
-    await end(worker);
+    // In this order: a worker deletes its files at the simulator before it leaves.
+    await Promise.all(workers.map(end));
     await end(simulator);
   }
-}
-
-async function until(look: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await look())) {
-    if (performance.now() > deadline) throw new Error(`not done within ${timeoutMs / 1000} s`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
-
-/** The kernel's high-water mark of resident memory, in MB of 10^6 bytes; NaN where there is no /proc. */
-async function peakMemory(child: ChildProcess): Promise<number> {
-  const status = await readFile(`/proc/${child.pid}/status`, 'utf8').catch(() => '');
-  return (Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? Number.NaN) * 1024) / 1e6;
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  child.kill('SIGTERM');
-  await once(child, 'exit');
 }

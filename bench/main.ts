@@ -5,14 +5,15 @@ import { parseArgs } from 'node:util';
 import postgres from 'postgres';
 import { migrate } from '../src/store/migrate.ts';
 import { benchApplies } from './applies.ts';
-import { benchEndToEnd } from './end-to-end.ts';
+import { benchEndToEnd, benchWorkers } from './end-to-end.ts';
+import { benchIdle } from './idle.ts';
 import { benchInserts } from './inserts.ts';
 import { printRows, type Row } from './measure.ts';
 import { benchUpdates } from './updates.ts';
 
 const usage = `usage: npm run bench [-- options]
   --runs N       runs of each measurement, medians are printed (5)
-  --only NAME    inserts, updates, applies or end-to-end
+  --only NAME    inserts, updates, applies, end-to-end, workers or idle
   --database URL an empty database instead of an embedded Postgres`;
 
 const { values } = parseArgs({
@@ -34,6 +35,8 @@ const benches: Record<string, (sql: postgres.Sql, url: string) => Promise<Row[]>
   updates: (sql) => benchUpdates(sql, runs),
   applies: (sql) => benchApplies(sql, runs),
   'end-to-end': (sql, url) => benchEndToEnd(sql, url, runs),
+  workers: (sql, url) => benchWorkers(sql, url, runs),
+  idle: (sql, url) => benchIdle(sql, url),
 };
 if (values.only !== undefined && !(values.only in benches)) {
   process.stderr.write(`--only expects one of ${Object.keys(benches).join(', ')}, came ${values.only}\n`);
