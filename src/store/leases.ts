@@ -1,4 +1,5 @@
 import { RowmillError } from '../errors.ts';
+import { type Moment, msSince, now } from '../moment.ts';
 
 export type Hold = {
   /** `<worker>/<number>`: the owner of what is claimed under it. */
@@ -16,7 +17,8 @@ export type Hold = {
 /**
  * The leases that this process knows of. What the database thinks of them is reckoned here without asking it: a
  * lease counts from the moment before the call that took or renewed it was sent, so that it ends here before it
- * ends there, whatever happens to the connection. (Both clocks run at the same rate; what they show does not matter.)
+ * ends there, whatever happens to the connection. (Clocks must run at the same rate here and there; what they show does
+ * not matter.)
  */
 export class Leases {
   /** As the database said last; null before it was asked. */
@@ -45,8 +47,8 @@ export class Leases {
     return held;
   }
 
-  /** These ids were renewed by a call sent at `sentAt` (performance.now()) and answered now. */
-  renewed(ids: string[], sentAt: number, durationMs: number): void {
+  /** These ids were renewed by a call sent at `sentAt` and answered now. */
+  renewed(ids: string[], sentAt: Moment, durationMs: number): void {
     this.durationMs = durationMs;
     // One that ran out meanwhile may have run out there before the call arrived.
     for (const id of ids) this.#inHand.get(id)?.renew(sentAt, durationMs);
@@ -58,15 +60,13 @@ class Held implements Hold {
   durationMs: number;
   readonly #abort = new AbortController();
   readonly #onEnd: () => void;
-  #sentAt = performance.now();
-  #sureUntil: number;
+  #sentAt = now();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(id: string, durationMs: number, onEnd: () => void) {
     this.id = id;
     this.durationMs = durationMs;
     this.#onEnd = onEnd;
-    this.#sureUntil = this.#sentAt + durationMs;
     this.#watch();
   }
 
@@ -74,17 +74,16 @@ class Held implements Hold {
     return this.#abort.signal;
   }
 
-  renew(sentAt: number, durationMs: number): void {
+  renew(sentAt: Moment, durationMs: number): void {
     // Two calls may be answered in the wrong order.
-    if (!this.#isHeld() || sentAt < this.#sentAt) return;
+    if (!this.#isHeld() || sentAt.steadyMs < this.#sentAt.steadyMs) return;
     this.#sentAt = sentAt;
     this.durationMs = durationMs;
-    this.#sureUntil = sentAt + durationMs;
     this.#watch();
   }
 
   assertHeld(): void {
-    // A process that slept finds its timers late; the clock is not.
+    // A process that slept finds its timers late; the clocks are not.
     if (!this.#isHeld()) throw lost(this.id);
   }
 
@@ -95,7 +94,7 @@ class Held implements Hold {
 
   #isHeld(): boolean {
     if (this.#abort.signal.aborted) return false;
-    if (performance.now() < this.#sureUntil) return true;
+    if (msSince(this.#sentAt) < this.durationMs) return true;
     this.end();
     this.#abort.abort(lost(this.id));
     return false;
@@ -103,7 +102,7 @@ class Held implements Hold {
 
   #watch(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#isHeld() && this.#watch(), this.#sureUntil - performance.now());
+    this.#timer = setTimeout(() => this.#isHeld() && this.#watch(), this.durationMs - msSince(this.#sentAt));
     this.#timer.unref();
   }
 }

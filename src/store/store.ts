@@ -1,3 +1,4 @@
+import { now } from '../moment.ts';
 import type { InputRow, PipelineDefinition } from '../pipeline/pipeline.ts';
 import type { DuePoll, PollResult, StartResult, TickCounts } from './calls.ts';
 import { leasedCalls } from './leased-calls.ts';
@@ -20,7 +21,7 @@ export function createStore(transport: Transport, worker: string, version: strin
   /** Says that this worker lives, and renews what it has in hand. Rejects where the database is out of reach. */
   async function renewLeases(): Promise<number> {
     const ids = leases.ids();
-    const sentAt = performance.now();
+    const sentAt = now();
     const [row] = await transport.rows<{ lease_ms: number; renewed: number }>('renew_leases', {
       worker,
       version,

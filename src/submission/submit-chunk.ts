@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Deps } from '../deps.ts';
 import { messageOf, ProviderError } from '../errors.ts';
+import { msSince, now } from '../moment.ts';
 import type { InputRow } from '../pipeline/pipeline.ts';
 import type { Lease } from '../store/store.ts';
 import type { Compiled } from './compiled.ts';
@@ -146,7 +147,7 @@ async function sendFile(
   }
   await deps.reached?.('file_uploaded');
 
-  const notedAt = performance.now();
+  const notedAt = now();
   if (!(await lease.noteInputFile(batchId, inputFileId))) {
     logger.warn('the lease ran out during the upload; another worker has the chunk');
     await dropFile(deps, inputFileId);
@@ -159,9 +160,7 @@ async function sendFile(
     // Whoever finds this intent silent waits for settings.adopt_after, which is longer than a lease, from the note
     // on before the work is sent anew. So nothing is sent, and nothing waited for, beyond one lease from there.
     lease.hold.assertHeld();
-    const patience = AbortSignal.timeout(
-      Math.max(1, Math.floor(notedAt + lease.hold.durationMs - performance.now())),
-    );
+    const patience = AbortSignal.timeout(Math.max(1, Math.floor(lease.hold.durationMs - msSince(notedAt))));
     const batch = await provider.createBatch(
       { inputFileId, endpoint: definition.endpoint, metadata },
       AbortSignal.any([signal, lease.hold.signal, patience]),

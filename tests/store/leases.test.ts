@@ -105,6 +105,25 @@ describe('a lease', () => {
     expectLost(lease);
   });
 
+  it('ends by the wall clock where the steady one stood still: the machine was suspended', async () => {
+    vi.useRealTimers();
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const { store } = start();
+    const lease = await store.takeLease();
+    vi.setSystemTime(Date.now() + leaseMs - 1000);
+    lease.hold.assertHeld();
+    vi.setSystemTime(Date.now() + 1000);
+    expectLost(lease);
+  });
+
+  it('is not made longer by a wall clock that is set back', async () => {
+    const { store } = start();
+    const lease = await store.takeLease();
+    vi.setSystemTime(Date.now() - leaseMs);
+    await vi.advanceTimersByTimeAsync(leaseMs);
+    expectLost(lease);
+  });
+
   it('aborts its signal when its time is over, whoever asks', async () => {
     const { hold } = await start().store.takeLease();
     const onAbort = vi.fn();
