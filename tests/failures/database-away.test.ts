@@ -100,8 +100,9 @@ describe('with a database that goes away', () => {
       select count(*)::integer as all, (count(*) filter (where summary like title || ':%'))::integer as right from films`;
     expect(counts).toEqual({ all: rows, right: rows });
     expect(simulator.ledger.summary()).toMatchObject({ executed: rows, repeatedPrompts: 0 });
-    // Said once, however many jobs failed how often.
-    expect(worker.lines.filter(({ msg }) => msg.includes('every job is tried again'))).toHaveLength(1);
+    // Said once, however many jobs failed how often; once more where one fails while another finds it back.
+    const said = worker.lines.filter(({ msg }) => msg.includes('every job is tried again'));
+    expect([1, 2]).toContain(said.length);
   });
 
   it('a post that died with pg_net’s queue is posted again', async () => {
