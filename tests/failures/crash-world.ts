@@ -6,14 +6,14 @@ import { expect } from 'vitest';
 import type { CrashPoint } from '../../src/crash-points.ts';
 import { createFaults } from '../../src/simulator/create-faults.ts';
 import { parseFault } from '../../src/simulator/fault-rules.ts';
-import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
+import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { createDatabase } from '../support/database.ts';
 import { createFilmsPipeline } from '../support/films.ts';
 import { ingestSecret, settled, startWorker, waitFor } from '../support/service.ts';
 
 export const rowCount = 2500;
 
-export type CrashWorldOptions = { faults?: string[]; delays?: NonNullable<SimulatorOptions['delays']> };
+export type CrashWorldOptions = { faults?: string[] };
 
 export type CrashWorld = {
   sql: postgres.Sql;
@@ -37,10 +37,7 @@ export async function startCrashWorld(options: CrashWorldOptions = {}): Promise<
   await sql.unsafe(
     `insert into films (title, description) select 'Film ' || n, 'Number ' || n || ' of them' from generate_series(1, ${rowCount}) as n`,
   );
-  const simulator = await startSimulator({
-    faults: createFaults((options.faults ?? []).map(parseFault)),
-    ...(options.delays === undefined ? {} : { delays: options.delays }),
-  });
+  const simulator = await startSimulator({ faults: createFaults((options.faults ?? []).map(parseFault)) });
   const children: ChildProcess[] = [];
   const closing: (() => Promise<void>)[] = [];
 
