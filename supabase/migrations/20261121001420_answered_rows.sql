@@ -10,6 +10,8 @@ alter table rowmill.pending_keys add column may_repeat boolean not null default 
 alter table rowmill.pending_keys add column first_entry bigint;
 comment on column rowmill.pending_keys.may_repeat is 'false: keys of inserted rows, which nobody can have asked for before.';
 comment on column rowmill.pending_keys.first_entry is 'Where its keys stood in the queue before they came back from a chunk; null: they are new.';
+-- Asked for with every slice of results, however long the queue and the history are.
+create index batches_preparing on rowmill.batch_processing_details (pipeline_id) where state = 'preparing';
 create index pending_keys_that_may_repeat on rowmill.pending_keys (pipeline_id) where may_repeat;
 alter table rowmill.chunks add column may_repeat boolean not null default true;
 alter table rowmill.chunks add column oldest_entry bigint not null default 0;
@@ -58,28 +60,60 @@ comment on function rowmill.oldest_unread(bigint) is 'The lowest number in the q
 revoke all on function rowmill.oldest_unread(bigint) from public;
 
 -- API: internal
+create function rowmill.has_unread(pipeline_id bigint)
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+  select exists (
+    select from rowmill.pending_keys as k where k.pipeline_id = has_unread.pipeline_id
+  ) or exists (
+    select from rowmill.chunks as c where c.pipeline_id = has_unread.pipeline_id and c.state in ('waiting', 'accepted')
+  ) or exists (
+    select from rowmill.batch_processing_details as b where b.pipeline_id = has_unread.pipeline_id and b.state = 'preparing'
+  );
+$$;
+comment on function rowmill.has_unread(bigint) is 'Whether anything of a pipeline is queued and not read yet, or may be read again.';
+revoke all on function rowmill.has_unread(bigint) from public;
+
+-- API: internal
+create function rowmill.has_unread_that_may_repeat(pipeline_id bigint)
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+  select exists (
+    select from rowmill.pending_keys as k where k.pipeline_id = has_unread_that_may_repeat.pipeline_id and k.may_repeat
+  ) or exists (
+    select
+    from rowmill.chunks as c
+    where c.pipeline_id = has_unread_that_may_repeat.pipeline_id and c.state in ('waiting', 'accepted') and c.may_repeat
+  ) or exists (
+    select
+    from rowmill.batch_processing_details as b
+    join rowmill.chunks as c on c.batch_id = b.id
+    where b.pipeline_id = has_unread_that_may_repeat.pipeline_id and b.state = 'preparing' and c.may_repeat
+  );
+$$;
+comment on function rowmill.has_unread_that_may_repeat(bigint) is 'The same for what may ask again for a row that somebody has asked for.';
+revoke all on function rowmill.has_unread_that_may_repeat(bigint) from public;
+
+-- API: internal
 create function rowmill.position_to_remember(pipeline_id bigint, chunk_ids bigint[])
 returns bigint
 language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  -- Two of which neither may repeat the other are two rows.
-  v_any boolean := exists (select from rowmill.chunks as c where c.id = any (position_to_remember.chunk_ids) and c.may_repeat);
 begin
-  if exists (
-    select from rowmill.pending_keys as k
-    where k.pipeline_id = position_to_remember.pipeline_id and (k.may_repeat or v_any)
-  ) or exists (
-    select from rowmill.chunks as c
-    where c.pipeline_id = position_to_remember.pipeline_id and c.state in ('waiting', 'accepted') and (c.may_repeat or v_any)
-  ) or exists (
-    select
-    from rowmill.batch_processing_details as b
-    join rowmill.chunks as c on c.batch_id = b.id
-    where b.pipeline_id = position_to_remember.pipeline_id and b.state = 'preparing' and (c.may_repeat or v_any)
-  ) then
+  if exists (select from rowmill.chunks as c where c.id = any (position_to_remember.chunk_ids) and c.may_repeat) then
+    if rowmill.has_unread(position_to_remember.pipeline_id) then
+      return pg_sequence_last_value('rowmill.pending_keys_id_seq');
+    end if;
+  elsif rowmill.has_unread_that_may_repeat(position_to_remember.pipeline_id) then
+    -- Two of which neither may repeat the other are two rows.
     return pg_sequence_last_value('rowmill.pending_keys_id_seq');
   end if;
   return null;
