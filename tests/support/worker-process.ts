@@ -34,7 +34,8 @@ export function startWorkerProcess(env: Record<string, string>, args: string[] =
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const exit = once(child, 'exit');
+  // Not its exit: what it said last may be on its way still.
+  const exit = once(child, 'close');
   const lines: LogLine[] = [];
   const output = { out: '', error: '' };
   createInterface({ input: child.stdout }).on('line', (text) => {
