@@ -18,9 +18,9 @@ export class Trace {
     const { outcome, written, losesOutput } = faults;
     return {
       ...faults,
-      outcome: (batch, customId) => {
-        const failure = outcome?.(batch, customId);
-        const became = failure === undefined ? 'paid' : 'failed';
+      outcome: (batch, customId, body) => {
+        const failure = outcome?.(batch, customId, body);
+        const became = failure === undefined ? 'paid' : 'flaw' in failure ? 'spoiled' : 'failed';
         this.#add({ providerBatchId: batch.id, customId, became });
         return failure;
       },

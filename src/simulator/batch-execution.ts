@@ -19,6 +19,7 @@ export type Execution = {
   /** True once the simulator closes: everything is dropped. */
   isClosing: () => boolean;
   perRequestMs: number;
+  cachedShare: number;
   outputExpiresAfterSeconds: number;
 };
 

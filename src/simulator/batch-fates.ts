@@ -11,7 +11,10 @@ export class BatchFates {
   #fates = new WeakMap<BatchObject, { createdAt: number; fates: Strike[] }>();
 
   constructor(counted: Occasions[]) {
-    this.#rules = counted.filter(({ rule }) => describeFault(rule.fault).subject === 'batch');
+    // What depends on a batch's prompts cannot be decided before they are read; see poison-faults.ts.
+    const isFate = ({ rule }: Occasions) =>
+      describeFault(rule.fault).subject === 'batch' && rule.prompt === undefined;
+    this.#rules = counted.filter(isFate);
   }
 
   get isEmpty(): boolean {

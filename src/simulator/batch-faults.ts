@@ -19,7 +19,7 @@ export function batchFaults(fates: BatchFates): Faults {
   if (fates.has('fails_validation')) {
     faults.validation = (batch) => {
       const fate = fates.find(batch, 'fails_validation');
-      return fate ? [validationErrorOf(fate.rule.code, fate.turn, batch)] : [];
+      return fate ? [validationErrorOf(fate.rule.code, fate.turn, batch, fate.rule.line)] : [];
     };
   }
   if (fates.has('expires')) faults.expires = (batch, executed) => hasShareOf(batch, 'expires', executed);

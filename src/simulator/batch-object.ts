@@ -104,6 +104,11 @@ const transitions: Record<BatchState, readonly BatchState[]> = {
   cancelled: [],
 };
 
+/** Whether a batch is in a state that it never leaves. */
+export function hasEnded({ status }: BatchObject): boolean {
+  return transitions[status].length === 0;
+}
+
 /** Moves a batch on and sets the timestamp of its new state. */
 export function moveTo(batch: BatchObject, state: Exclude<BatchState, 'validating'>): void {
   if (!transitions[batch.status].includes(state)) {

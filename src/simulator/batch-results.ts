@@ -1,11 +1,11 @@
 import type { Execution } from './batch-execution.ts';
 import { digestOf } from './digest.ts';
-import { executeRequest } from './execute.ts';
+import { type BareError, executeRequest, type Outcome } from './execute.ts';
 import type { FileObject } from './file-store.ts';
 import { idSeries } from './ids.ts';
-import type { LedgerEntry } from './ledger.ts';
 import type { Json } from './request.ts';
 import { ResultWriter } from './result-writer.ts';
+import { noTokens, type Tokens } from './tokens.ts';
 
 const unexecuted = {
   cancelled: {
@@ -18,7 +18,7 @@ const unexecuted = {
   },
 };
 
-const unpaid = { promptDigest: 0, succeeded: false, inputTokens: 0, outputTokens: 0 };
+const unanswered = { status: 0, promptDigest: 0, ...noTokens };
 
 /** Executes the requests of one batch, counts them, and writes the two files that they are answered in. */
 export class BatchResults {
@@ -38,21 +38,30 @@ export class BatchResults {
   }
 
   execute(customId: string, body: Json): void {
-    const { batch, faults } = this.#execution;
-    const outcome = faults.outcome?.(batch, customId) ?? executeRequest(batch.endpoint, body, this.#newId);
+    const outcome = this.#outcomeOf(customId, body);
     if ('code' in outcome) {
-      this.#count({ ...unpaid, customId });
+      this.#count(customId, unanswered);
       this.#write(this.#errors, customId, 'null', JSON.stringify(outcome));
       return;
     }
-    const { status, promptDigest, inputTokens, outputTokens } = outcome;
-    const succeeded = status === 200;
-    this.#count({ customId, promptDigest, succeeded, inputTokens, outputTokens });
+    const { status, promptDigest, isFlawed } = outcome;
+    this.#count(customId, outcome);
     const requestId = this.#newId('req_');
     const response = `{"status_code":${status},"request_id":"${requestId}","body":${outcome.body}}`;
-    if (!succeeded) this.#write(this.#errors, customId, response, 'null');
-    else if (this.#isOutputLost || !this.#write(this.#output, customId, response, 'null'))
-      this.#execution.ledger.spoil(promptDigest);
+    if (status !== 200) {
+      this.#write(this.#errors, customId, response, 'null');
+      return;
+    }
+    const isThere = !this.#isOutputLost && this.#write(this.#output, customId, response, 'null');
+    // One payment is spoiled once, however much is wrong with its answer.
+    if (!isThere || isFlawed) this.#execution.ledger.spoil(promptDigest);
+  }
+
+  #outcomeOf(customId: string, body: Json): Outcome | BareError {
+    const { batch, faults, cachedShare } = this.#execution;
+    const fate = faults.outcome?.(batch, customId, body);
+    if (fate !== undefined && !('flaw' in fate)) return fate;
+    return executeRequest(batch.endpoint, body, this.#newId, { flaw: fate?.flaw, cachedShare });
   }
 
   /** Names a request that is not executed any more. */
@@ -84,13 +93,18 @@ export class BatchResults {
     await Promise.all([this.#output.discard(), this.#errors.discard()]);
   }
 
-  #count(entry: LedgerEntry): void {
+  #count(customId: string, outcome: Pick<Outcome, 'status' | 'promptDigest' | keyof Tokens>): void {
     const { batch, ledger } = this.#execution;
-    const { inputTokens, outputTokens } = entry;
-    ledger.record(entry);
-    if (entry.succeeded) batch.request_counts.completed++;
-    else batch.request_counts.failed++;
+    const { status, promptDigest, inputTokens, cachedTokens, outputTokens } = outcome;
+    const succeeded = status === 200;
+    ledger.record({ customId, promptDigest, succeeded, inputTokens, outputTokens });
+    if (!succeeded) {
+      batch.request_counts.failed++;
+      return;
+    }
+    batch.request_counts.completed++;
     batch.usage.input_tokens += inputTokens;
+    batch.usage.input_tokens_details.cached_tokens += cachedTokens;
     batch.usage.output_tokens += outputTokens;
     batch.usage.total_tokens += inputTokens + outputTokens;
   }

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { type BatchObject, newBatchObject, noSuchBatch } from './batch-object.ts';
 import type { BatchRunner } from './batch-runner.ts';
 import { readNewBatch } from './create-params.ts';
+import type { CreateRate } from './create-rate.ts';
 import { invalidValue } from './errors.ts';
 import type { Faults } from './faults.ts';
 import type { Ledger } from './ledger.ts';
@@ -16,11 +17,12 @@ export type BatchRoutesDeps = {
   runner: BatchRunner;
   ledger: Ledger;
   faults: Faults;
+  rate: CreateRate;
 };
 
 /** The routes below /v1/batches. */
 export function registerBatchRoutes(app: FastifyInstance, deps: BatchRoutesDeps): void {
-  const { batches, runner, ledger, faults } = deps;
+  const { batches, runner, ledger, faults, rate } = deps;
   const show = (batch: BatchObject) => faults.shown?.(batch) ?? batch;
 
   const find = (id: string): BatchObject => {
@@ -34,6 +36,7 @@ export function registerBatchRoutes(app: FastifyInstance, deps: BatchRoutesDeps)
 
   app.post('/v1/batches', ({ body }) => {
     const wanted = readNewBatch(body);
+    rate.take();
     const batch = newBatchObject(wanted);
     batches.set(batch.id, batch);
     ledger.batchesCreated++;

@@ -1,12 +1,14 @@
 import { open } from 'node:fs/promises';
 import { type Execution, executeBatch } from './batch-execution.ts';
 import { type BatchErrorItem, type BatchObject, moveTo, uncancellable } from './batch-object.ts';
-import { validateInput } from './batch-validation.ts';
+import { batchLimits, validateInput } from './batch-validation.ts';
+import type { EnqueuedTokens } from './enqueued-tokens.ts';
 import type { Faults, StickyState } from './faults.ts';
 import type { FileStore } from './file-store.ts';
 import type { Ledger } from './ledger.ts';
 import { datedModel } from './models.ts';
 import { pause, Slots } from './pauses.ts';
+import type { Json } from './request.ts';
 import { missingFile } from './validation-errors.ts';
 
 export type Delays = { validatingMs: number; perRequestMs: number; finalizingMs: number };
@@ -16,6 +18,8 @@ export type BatchRunnerDeps = {
   ledger: Ledger;
   delays: Delays;
   faults: Faults;
+  enqueued: EnqueuedTokens;
+  cachedShare: number;
   onError: (error: unknown, batch: BatchObject) => void;
 };
 
@@ -67,7 +71,7 @@ export class BatchRunner {
   }
 
   async #run(batch: BatchObject, outputExpiresAfterSeconds: number, cancelled: AbortSignal): Promise<void> {
-    const { files, ledger, faults, delays } = this.#deps;
+    const { files, ledger, faults, delays, enqueued, cachedShare } = this.#deps;
     await pause(delays.validatingMs + this.#extraMs(batch, 'validating'), cancelled);
     if (cancelled.aborted) return this.#cancelledEarly(batch);
     // Opened once: an input file that is deleted while its batch runs is read to its end all the same.
@@ -75,18 +79,22 @@ export class BatchRunner {
     const input = isKnown ? await open(files.pathOf(batch.input_file_id)) : null;
     if (!input) return fail(batch, [missingFile(batch.input_file_id)]);
     try {
-      const { errors, total, model } = await this.#slots.run(() =>
-        validateInput(input, batch.endpoint, cancelled),
+      const { checked } = faults;
+      const check = checked && ((body: Json) => checked(batch, body));
+      const { errors, total, model, inputTokens } = await this.#slots.run(() =>
+        validateInput(input, batch.endpoint, cancelled, batchLimits, check),
       );
       if (cancelled.aborted) return this.#cancelledEarly(batch);
       batch.model = model === null ? null : datedModel(model);
       errors.push(...(faults.validation?.(batch) ?? []));
       if (errors.length > 0) return fail(batch, errors);
+      const tooMany = enqueued.admit(batch, inputTokens);
+      if (tooMany) return fail(batch, [tooMany]);
       batch.request_counts.total = total;
       moveTo(batch, 'in_progress');
       await pause(this.#extraMs(batch, 'in_progress'), cancelled);
       const execution = {
-        ...{ batch, input, files, ledger, faults, cancelled, outputExpiresAfterSeconds },
+        ...{ batch, input, files, ledger, faults, cancelled, outputExpiresAfterSeconds, cachedShare },
         perRequestMs: delays.perRequestMs,
         isClosing: () => this.#isClosing,
       };

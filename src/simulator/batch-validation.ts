@@ -4,6 +4,7 @@ import { readLines } from './lines.ts';
 import { hasBatchSupport } from './models.ts';
 import { Breather } from './pauses.ts';
 import { type Endpoint, isJsonObject, type Json } from './request.ts';
+import { enqueuedTokensOf } from './tokens.ts';
 import {
   duplicateCustomId,
   emptyFile,
@@ -28,7 +29,16 @@ export type BatchLimits = { bytes: number; requests: number; errors: number };
  */
 export const batchLimits: BatchLimits = { bytes: 209_715_200, requests: 50_000, errors: 100 };
 
-export type Validation = { errors: BatchErrorItem[]; total: number; model: string | null };
+export type Validation = {
+  errors: BatchErrorItem[];
+  total: number;
+  model: string | null;
+  /** What the requests add to the enqueued tokens of their model. */
+  inputTokens: number;
+};
+
+/** A last word about a request that is well by itself: the error that it has all the same. */
+export type LineCheck = (body: Json) => LineError | undefined;
 
 /** Reads the whole input file once and reports what is wrong with it, line by line. */
 export async function validateInput(
@@ -36,16 +46,17 @@ export async function validateInput(
   endpoint: Endpoint,
   signal: AbortSignal,
   limits: BatchLimits = batchLimits,
+  check?: LineCheck,
 ): Promise<Validation> {
   const errors: BatchErrorItem[] = [];
-  const found = { total: 0, model: null as string | null, customIds: new Set<string>() };
+  const found: Found = { total: 0, model: null, inputTokens: 0, customIds: new Set() };
   const { size } = await handle.stat();
   const breather = new Breather();
 
   reading: for await (const lines of readLines(handle)) {
     for (const line of lines) {
       found.total++;
-      const error = lineError(line, endpoint, found);
+      const error = lineError(line, endpoint, found, check);
       if (error) errors.push({ ...error, line: found.total });
       if (breather.isDue()) await breather.breathe();
       if (found.total > limits.requests || errors.length >= limits.errors || signal.aborted) break reading;
@@ -53,16 +64,16 @@ export async function validateInput(
       if (size > limits.bytes) break reading;
     }
   }
-  const { total, model } = found;
+  const { total, model, inputTokens } = found;
   if (size > limits.bytes) errors.splice(0, errors.length, tooLargeFile(limits.bytes, model));
   else if (total > limits.requests) errors.push(tooManyRequests(limits.requests));
   else if (total === 0) errors.push(emptyFile());
-  return { errors, total, model };
+  return { errors, total, model, inputTokens };
 }
 
-type Found = { total: number; model: string | null; customIds: Set<string> };
+type Found = Omit<Validation, 'errors'> & { customIds: Set<string> };
 
-function lineError(text: string, endpoint: Endpoint, found: Found): LineError | null {
+function lineError(text: string, endpoint: Endpoint, found: Found, check?: LineCheck): LineError | null {
   let line: unknown;
   try {
     line = JSON.parse(text);
@@ -79,7 +90,9 @@ function lineError(text: string, endpoint: Endpoint, found: Found): LineError | 
   found.customIds.add(customId);
   if (method !== 'POST') return invalidMethod();
   if (url !== endpoint) return invalidUrl();
-  return bodyError(body, endpoint, found);
+  const error = bodyError(body, endpoint, found) ?? check?.(body) ?? null;
+  if (error === null) found.inputTokens += enqueuedTokensOf(endpoint, body);
+  return error;
 }
 
 function bodyError(body: Json, endpoint: Endpoint, found: Found): LineError | null {

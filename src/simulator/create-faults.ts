@@ -5,6 +5,7 @@ import type { FaultRule } from './fault-rules.ts';
 import type { Faults } from './faults.ts';
 import { lineFaults } from './line-faults.ts';
 import { countOccasions } from './occasions.ts';
+import { poisonFaults } from './poison-faults.ts';
 import { readingFaults } from './reading-faults.ts';
 import { requestFaults } from './request-faults.ts';
 
@@ -21,6 +22,7 @@ export function createFaults(rules: FaultRule[], options: { seed?: number } = {}
     ...readingFaults(counted, fates),
     ...downloadFaults(counted, seed),
     ...batchFaults(fates),
+    ...poisonFaults(counted),
     ...lineFaults(counted),
   };
 }

@@ -7,6 +7,7 @@ import {
   usualStatuses,
 } from './fault-names.ts';
 import { grammar } from './fault-rules.ts';
+import { requestCodes } from './request-errors.ts';
 import { routeNames } from './route-names.ts';
 import { validationCodes } from './validation-forms.ts';
 
@@ -31,20 +32,23 @@ export function faultHelp(): string {
   return `A fault is written
   ${grammar}
 and strikes with a probability at each occasion, or at the occasions that are listed (from 1), or at all of them:
-http_500:create=0.05, reset_after:create@1,3, stuck_validating@2;ms=5000.
+http_500:create=0.05, reset_after:create@1,3, stuck_validating@2;ms=5000, request_fails=0.1;code=insufficient_quota.
+Faults of requests of a batch, and fails_validation, take a prompt: they strike, and count, only where the user's text
+holds it to the letter, spaces and all, but for a semicolon: answer_refused@1;prompt=film 7 , fails_validation;prompt=x.
 
 ${list.join('\n')}
 Routes: ${routeNames.join(', ')}.
-Codes of fails_validation:${wrapped(validationCodes)}.
+Codes of fails_validation, which may name a line:${wrapped(validationCodes)}.
+Codes of request_fails, each with its status, and any other (with 400):${wrapped(requestCodes)}.
 `;
 }
 
 function usual(fault: FaultName): string {
   const { ms, takes } = describeFault(fault);
   if (ms !== undefined) return ` (ms: ${Number.isFinite(ms) ? ms : 'for ever'})`;
-  if (takes === 'share') return ` (share: ${usualShare})`;
-  if (takes === 'status') return ` (status: ${usualStatuses.join(', ')}, by turns)`;
-  return takes === 'code' ? ' (code: all of them, by turns)' : '';
+  if (takes?.includes('share')) return ` (share: ${usualShare})`;
+  if (takes?.includes('status')) return ` (status: ${usualStatuses.join(', ')}, by turns)`;
+  return takes?.includes('code') ? ' (code: all, by turns)' : '';
 }
 
 function wrapped(words: string[]): string {

@@ -1,13 +1,17 @@
 /** What a fault strikes, and so what its occasions are counted in. */
 export type FaultSubject = 'request' | 'retrieval' | 'download' | 'batch' | 'execution' | 'line';
 
+/** What a rule may say about some faults, and not about others. */
+export const faultDetails = ['code', 'status', 'share', 'line', 'prompt'] as const;
+export type FaultDetail = (typeof faultDetails)[number];
+
 type Description = {
   subject: FaultSubject;
   help: string;
   /** How long it lasts where the rule does not say; without it the fault takes no `ms`. */
   ms?: number;
   /** What else a rule may say about it. */
-  takes?: 'code' | 'status' | 'share';
+  takes?: readonly FaultDetail[];
 };
 
 /** The share of `expires` and `cancels` where the rule does not say. */
@@ -71,23 +75,58 @@ export const faultDescriptions = {
     help: 'stays in finalizing for ms, with everything executed',
     ms: Number.POSITIVE_INFINITY,
   },
-  fails_validation: { subject: 'batch', help: 'ends as failed, for code', takes: 'code' },
-  expires: { subject: 'batch', help: 'ends as expired with share of its requests executed', takes: 'share' },
+  fails_validation: {
+    subject: 'batch',
+    help: 'ends as failed, for code; with prompt: where lines hold it, which are named',
+    takes: ['code', 'line', 'prompt'],
+  },
+  expires: {
+    subject: 'batch',
+    help: 'ends as expired with share of its requests executed',
+    takes: ['share'],
+  },
   cancels: {
     subject: 'batch',
     help: 'ends as cancelled with share of its requests executed',
-    takes: 'share',
+    takes: ['share'],
   },
   no_output_file: { subject: 'batch', help: 'its answers are paid for, and its output file is not there' },
   no_final_newline: { subject: 'batch', help: 'its files end without a newline' },
   request_fails: {
     subject: 'execution',
     help: 'an error of status, in response; error is null',
-    takes: 'status',
+    takes: ['status', 'code', 'prompt'],
   },
   request_fails_bare: {
     subject: 'execution',
     help: 'an error with code and message, in error; response is null',
+    takes: ['prompt'],
+  },
+  answer_refused: {
+    subject: 'execution',
+    help: 'paid for: the model declines, in refusal; no content',
+    takes: ['prompt'],
+  },
+  answer_filtered: {
+    subject: 'execution',
+    help: 'paid for: half of the answer, ended by content_filter',
+    takes: ['prompt'],
+  },
+  answer_cut: {
+    subject: 'execution',
+    help: 'paid for: half of the answer, ended by length',
+    takes: ['prompt'],
+  },
+  answer_not_json: { subject: 'execution', help: 'paid for: prose in place of JSON', takes: ['prompt'] },
+  answer_off_schema: {
+    subject: 'execution',
+    help: 'paid for: {"unexpected": true}, whatever the schema requires',
+    takes: ['prompt'],
+  },
+  answer_off_type: {
+    subject: 'execution',
+    help: 'paid for: fits the schema with huge integers and U+0000, which Postgres cannot store',
+    takes: ['prompt'],
   },
   line_missing: { subject: 'line', help: 'not there' },
   line_doubled: { subject: 'line', help: 'there twice' },

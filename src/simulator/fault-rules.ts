@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { describeFault, type FaultName, faultNames } from './fault-names.ts';
+import { describeFault, type FaultName, faultDetails, faultNames } from './fault-names.ts';
 import { type RouteName, routeNames } from './route-names.ts';
 import { validationCodes } from './validation-forms.ts';
 
@@ -21,12 +21,22 @@ export type FaultRule = {
   at?: number[];
   /** How long, for faults that last. */
   ms?: number;
-  /** For fails_validation: which code; without it they take turns. */
+  /**
+   * For fails_validation: which code; without it they take turns (with a prompt it is invalid_request). For
+   * request_fails: any code; without it the status's own.
+   */
   code?: string;
-  /** For request_fails: which status; without it 400, 429, 500 and 0 take turns. */
+  /** For request_fails: which status; without it the code's own, or 400, 429, 500 and 0 take turns. */
   status?: number;
   /** For expires and cancels: the part of the requests executed before. */
   share?: number;
+  /** For fails_validation: the line that the error names, from 1. */
+  line?: number;
+  /**
+   * A text that the user's prompt holds: the rule is about such requests alone, and counts only these. For
+   * fails_validation: about batches with such requests, counted as they are validated; each of these lines is named.
+   */
+  prompt?: string;
 };
 
 // Wide enough for a month, and what a timer can hold.
@@ -39,9 +49,11 @@ const ruleSchema = z
     probability: z.number().min(0).max(1).exactOptional(),
     at: z.array(z.int().min(1)).min(1).exactOptional(),
     ms: z.number().min(0).max(maximumMs).exactOptional(),
-    code: z.enum(validationCodes).exactOptional(),
+    code: z.string().min(1).exactOptional(),
     status: z.int().min(0).max(599).exactOptional(),
     share: z.number().min(0).max(1).exactOptional(),
+    line: z.int().min(1).exactOptional(),
+    prompt: z.string().min(1).exactOptional(),
   })
   .superRefine((rule, context) => {
     const refuse = (key: keyof FaultRule, message: string) =>
@@ -53,22 +65,28 @@ const ruleSchema = z
     if (rule.fault.startsWith('token_limit') && (rule.route ?? 'create') !== 'create')
       refuse('route', `${rule.fault} strikes create alone`);
     if (rule.ms !== undefined && ms === undefined) refuse('ms', `${rule.fault} takes no ms`);
-    for (const key of ['code', 'status', 'share'] as const) {
-      if (rule[key] !== undefined && takes !== key) refuse(key, `${rule.fault} takes no ${key}`);
+    for (const key of faultDetails) {
+      if (rule[key] !== undefined && !takes?.includes(key)) refuse(key, `${rule.fault} takes no ${key}`);
     }
+    if (rule.code !== undefined && rule.fault !== 'request_fails' && !validationCodes.includes(rule.code))
+      refuse('code', `expected one of ${validationCodes.map((code) => `"${code}"`).join('|')}`);
+    if (rule.code !== undefined && rule.status === 0)
+      refuse('code', 'status 0 comes without a body to hold one');
+    if (rule.line !== undefined && rule.prompt !== undefined)
+      refuse('line', 'expected either a line or a prompt');
     if (rule.status !== undefined && rule.status !== 0 && rule.status < 400)
       refuse('status', 'expected 0 or the status of an error');
   }) satisfies z.ZodType<FaultRule>;
 
 export const grammar =
-  '<fault>[:<route>][=<probability>|@<n>[,<n>…]][;ms=<number>][;code=<text>][;status=<n>][;share=<0..1>]';
+  '<fault>[:<route>][=<probability>|@<n>[,<n>…]][;ms=…][;code=…][;status=…][;share=…][;line=…][;prompt=…]';
 
 const ruleForm =
-  /^(?<fault>\w+)(?::(?<route>\w+))?(?:=(?<probability>[^;]*)|@(?<at>[^;]*))?(?<options>(?:;(?:ms|code|status|share)=[^;]*)*)$/;
+  /^(?<fault>\w+)(?::(?<route>\w+))?(?:=(?<probability>[^;]*)|@(?<at>[^;]*))?(?<options>(?:;(?:ms|code|status|share|line|prompt)=[^;]*)*)\s*$/;
 
 /** Reads a rule as the command takes it; throws an error that says what was expected, and what came. */
 export function parseFault(text: string): FaultRule {
-  const groups = ruleForm.exec(text.trim())?.groups;
+  const groups = ruleForm.exec(text.trimStart())?.groups;
   if (!groups) throw new Error(`a fault reads ${grammar}, and got '${text}'`);
   const { fault, route, probability, at, options } = groups;
   const rule: Record<string, unknown> = { fault };
@@ -76,8 +94,10 @@ export function parseFault(text: string): FaultRule {
   if (probability !== undefined) rule.probability = numberOr(probability);
   if (at !== undefined) rule.at = at.split(',').map(numberOr);
   for (const option of options!.split(';').slice(1)) {
-    const [key, value] = option.split('=', 2) as [string, string];
-    rule[key] = key === 'code' ? value : numberOr(value);
+    const end = option.indexOf('=');
+    const [key, value] = [option.slice(0, end), option.slice(end + 1)];
+    // A prompt is taken to the letter: "film 7 " is not "film 7".
+    rule[key] = key === 'prompt' ? value : key === 'code' ? value.trim() : numberOr(value);
   }
   return check(ruleSchema, rule, `the fault '${text}'`);
 }

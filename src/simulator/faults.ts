@@ -1,9 +1,12 @@
 import type { Readable } from 'node:stream';
+import type { AnswerFlaw } from './answer-flaws.ts';
 import type { BatchErrorItem, BatchObject } from './batch-object.ts';
 import type { ApiError } from './errors.ts';
 import type { BareError, Outcome } from './execute.ts';
 import type { FileObject } from './file-store.ts';
+import type { Json } from './request.ts';
 import type { RouteName } from './route-names.ts';
+import type { LineError } from './validation-errors.ts';
 
 export type HttpRequest = {
   method: string;
@@ -27,6 +30,9 @@ export type HttpReply = { status: number; headers: Record<string, string>; body:
 /** The bytes of a download; where their length is not announced, the client cannot miss any. */
 export type Download = { bytes: Readable; isLengthAnnounced: boolean };
 
+/** An answer that is paid for and cannot be used. */
+export type FlawedAnswer = { flaw: AnswerFlaw };
+
 /** The states that a batch can be kept in. */
 export type StickyState = 'validating' | 'in_progress' | 'finalizing';
 
@@ -49,6 +55,8 @@ export type Faults = {
   shown?: (batch: BatchObject) => BatchObject;
   /** How many milliseconds longer than usual a batch stays in a state; Infinity for ever. */
   stays?: (batch: BatchObject, state: StickyState) => number;
+  /** For each request of an input file that is well by itself: an error that fails the batch, naming the line. */
+  checked?: (batch: BatchObject, body: Json) => LineError | undefined;
   /** Once the input file has been checked: errors that fail the batch, besides those found. */
   validation?: (batch: BatchObject) => BatchErrorItem[];
   /** Before each request of a batch and after the last: return true to end it as expired, the rest unexecuted. */
@@ -59,8 +67,12 @@ export type Faults = {
   losesOutput?: (batch: BatchObject) => boolean;
   /** Whether a batch's files end without a newline. */
   endsBare?: (batch: BatchObject) => boolean;
-  /** In place of executing a request of a batch. */
-  outcome?: (batch: BatchObject, customId: string) => Outcome | BareError | undefined;
+  /** In place of executing a request of a batch; or a flaw, for it to be executed and paid for with that. */
+  outcome?: (
+    batch: BatchObject,
+    customId: string,
+    body: Json,
+  ) => Outcome | BareError | FlawedAnswer | undefined;
   /** The lines written for one line of output or error file: none, two, or a broken one. */
   written?: (batch: BatchObject, line: string) => string[];
   /** In place of a file's bytes as a download sends them; the length that was announced stays unless it says so. */

@@ -1,8 +1,10 @@
-import { ApiError, serverError } from './errors.ts';
-import { type BareError, type Outcome, refusal } from './execute.ts';
+import { answerFlaws } from './answer-flaws.ts';
+import { type BareError, type Outcome, refusal, unpaid } from './execute.ts';
 import { describeFault, type FaultName, usualStatuses } from './fault-names.ts';
-import type { Faults } from './faults.ts';
+import type { Faults, FlawedAnswer } from './faults.ts';
 import { firstStrike, type Occasions, type Strike } from './occasions.ts';
+import { rulesAbout } from './prompt-rules.ts';
+import { requestError, statusOfCode } from './request-errors.ts';
 
 /** The faults of single requests of a batch, and of the lines that they are answered with. */
 export function lineFaults(counted: Occasions[]): Faults {
@@ -11,9 +13,9 @@ export function lineFaults(counted: Occasions[]): Faults {
   const [executions, lines] = [about('execution'), about('line')];
   const faults: Faults = {};
   if (executions.length > 0) {
-    faults.outcome = () => {
-      const strike = firstStrike(executions);
-      return strike ? failure(strike) : undefined;
+    faults.outcome = (batch, _customId, body) => {
+      const strike = firstStrike(rulesAbout(executions, batch.endpoint, body));
+      return strike ? fateOf(strike) : undefined;
     };
   }
   if (lines.length > 0) {
@@ -39,21 +41,14 @@ function spoilt(fault: FaultName, line: string, newStranger: () => string): stri
   }
 }
 
-function failure({ rule, turn }: Strike): Outcome | BareError {
+function fateOf({ rule, turn }: Strike): Outcome | BareError | FlawedAnswer {
+  const flaw = answerFlaws.find((each) => rule.fault === `answer_${each}`);
+  if (flaw !== undefined) return { flaw };
   if (rule.fault === 'request_fails_bare')
     return { code: 'server_error', message: 'The server had an error while processing this request.' };
-  const status = rule.status ?? usualStatuses[turn % usualStatuses.length]!;
+  const { code } = rule;
+  const usual = code === undefined ? usualStatuses[turn % usualStatuses.length]! : statusOfCode(code);
+  const status = rule.status ?? usual;
   // No HTTP answer ever came, so there is no body either.
-  if (status === 0) return { status, body: 'null', promptDigest: 0, inputTokens: 0, outputTokens: 0 };
-  return refusal(errorOf(status));
-}
-
-function errorOf(status: number): ApiError {
-  if (status >= 500) return serverError(status);
-  if (status === 429)
-    return new ApiError(429, 'Rate limit reached for requests.', {
-      code: 'rate_limit_exceeded',
-      type: 'requests',
-    });
-  return new ApiError(status, 'The request was refused.', { code: 'invalid_value', param: 'messages' });
+  return status === 0 ? unpaid(status, 'null') : refusal(requestError(status, code));
 }

@@ -14,6 +14,11 @@ Usage: npm run simulator -- [options]
   --directory <path>       where the files live (a temporary directory, removed at the end)
   --delay-ms <number>      how long a batch is validating, and again finalizing (0)
   --request-ms <number>    how long each request of a batch takes (0)
+  --enqueued-tokens <n>    how many input tokens the batches of a model may hold until they end (no limit);
+                           a batch beyond it fails with token_limit_exceeded
+  --batches-per-hour <n>   how many batches may be created within any hour (no limit); a create beyond it answers
+                           429 rate_limit_exceeded
+  --cached-share <0..1>    the part of the input tokens that usage tells as cached (0)
   --fault <rule>           a fault, as below; may be given again
   --faults <file>          a JSON array of them: [{"fault":"http_500","route":"create","at":[1,3]}]
   --fault-seed <number>    what probabilities are drawn from (0); the same seed, the same faults
@@ -27,6 +32,9 @@ const flags = {
   directory: { type: 'string' },
   'delay-ms': { type: 'string', default: '0' },
   'request-ms': { type: 'string', default: '0' },
+  'enqueued-tokens': { type: 'string' },
+  'batches-per-hour': { type: 'string' },
+  'cached-share': { type: 'string', default: '0' },
   fault: { type: 'string', multiple: true },
   faults: { type: 'string' },
   'fault-seed': { type: 'string', default: '0' },
@@ -44,6 +52,9 @@ async function readOptions(): Promise<SimulatorOptions | 'help'> {
   return {
     ...(values.host === undefined ? {} : { host: values.host }),
     ...(values.directory === undefined ? {} : { directory: values.directory }),
+    ...limit('enqueuedTokens', 'enqueued-tokens', values['enqueued-tokens']),
+    ...limit('batchesPerHour', 'batches-per-hour', values['batches-per-hour']),
+    cachedShare: share('cached-share', values['cached-share']),
     port: wholeNumber('port', values.port, 65_535),
     faults: createFaults(rules, { seed }),
     delays: { validatingMs: delayMs, perRequestMs, finalizingMs: delayMs },
@@ -54,6 +65,21 @@ function wholeNumber(flag: string, value: string, maximum: number): number {
   const number = Number(value);
   if (/^\d+$/.test(value) && number <= maximum) return number;
   throw new Error(`--${flag} takes a whole number from 0 to ${maximum}, and got '${value}'`);
+}
+
+function limit<K extends string>(
+  key: K,
+  flag: string,
+  value: string | undefined,
+): Partial<Record<K, number>> {
+  if (value === undefined) return {};
+  return { [key]: wholeNumber(flag, value, Number.MAX_SAFE_INTEGER) } as Record<K, number>;
+}
+
+function share(flag: string, value: string): number {
+  const number = Number(value);
+  if (value.trim() !== '' && number >= 0 && number <= 1) return number;
+  throw new Error(`--${flag} takes a number from 0 to 1, and got '${value}'`);
 }
 
 async function main(): Promise<void> {

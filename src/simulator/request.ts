@@ -32,6 +32,16 @@ export function readRequest(endpoint: Endpoint, body: Json): ReadRequest {
   return endpoint === '/v1/responses' ? readResponses(model, body) : readChat(model, body);
 }
 
+/** The same; null where the request will be refused. */
+export function readableRequest(endpoint: Endpoint, body: Json): ReadRequest | null {
+  try {
+    return readRequest(endpoint, body);
+  } catch (error) {
+    if (error instanceof ApiError) return null;
+    throw error;
+  }
+}
+
 function readChat(model: string, body: Json): ReadRequest {
   const { messages, response_format: format } = body;
   if (messages === undefined || messages === null) throw missingParameter('messages');

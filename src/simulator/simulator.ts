@@ -7,6 +7,8 @@ import { registerAnswerRoutes } from './answer-routes.ts';
 import type { BatchObject } from './batch-object.ts';
 import { registerBatchRoutes } from './batch-routes.ts';
 import { BatchRunner, type Delays } from './batch-runner.ts';
+import { CreateRate } from './create-rate.ts';
+import { EnqueuedTokens } from './enqueued-tokens.ts';
 import type { Faults } from './faults.ts';
 import { registerFileRoutes } from './file-routes.ts';
 import { type FileObject, FileStore } from './file-store.ts';
@@ -24,6 +26,12 @@ export type SimulatorOptions = {
   delays?: Partial<Delays>;
   /** Where it misbehaves; nowhere. */
   faults?: Faults;
+  /** The most input tokens that the batches of a model may hold until they end; a batch beyond fails. No limit. */
+  enqueuedTokens?: number;
+  /** How many batches may be created within any hour; a create beyond answers 429. No limit. */
+  batchesPerHour?: number;
+  /** The part of the input tokens that usage tells as cached, 0..1; 0. */
+  cachedShare?: number;
   logger?: FastifyBaseLogger;
 };
 
@@ -34,6 +42,10 @@ export type Simulator = {
   ledger: Ledger;
   /** Every batch as it is now, the oldest first; copies. */
   batches(): BatchObject[];
+  /** By model (dated, as batches show it): the input tokens of its batches that were validated and have not ended. */
+  enqueued(): Record<string, number>;
+  /** By model: the most that it ever was. */
+  enqueuedPeak(): Record<string, number>;
   /** Every file that could be downloaded now, the oldest first; copies. */
   files(): FileObject[];
   /** Drops what runs and what is connected; resolves once nothing is left. */
@@ -45,21 +57,23 @@ export type Simulator = {
  * a restart no file and no batch is known.
  */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
-  const { host = '127.0.0.1', port = 0, faults = {}, logger } = options;
+  const { host = '127.0.0.1', port = 0, faults = {}, cachedShare = 0, logger } = options;
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'rowmill-simulator-')));
   await mkdir(directory, { recursive: true });
   const files = new FileStore(directory);
   const ledger = new Ledger(() => files.size);
   const app = createHttp(faults, logger);
+  const enqueued = new EnqueuedTokens(options.enqueuedTokens);
   const runner = new BatchRunner({
-    ...{ files, ledger, faults },
+    ...{ files, ledger, faults, enqueued, cachedShare },
     delays: { validatingMs: 0, perRequestMs: 0, finalizingMs: 0, ...options.delays },
     onError: (error, batch) => app.log.error({ error, batch: batch.id }, 'a batch broke off'),
   });
   registerFileRoutes(app, files, faults);
   const batches = new Map<string, BatchObject>();
-  registerBatchRoutes(app, { batches, runner, ledger, faults });
-  registerAnswerRoutes(app, ledger);
+  const rate = new CreateRate(options.batchesPerHour);
+  registerBatchRoutes(app, { batches, runner, ledger, faults, rate });
+  registerAnswerRoutes(app, ledger, cachedShare);
   // Outside /v1, for whoever runs the simulator in another process; OpenAI has no such thing.
   app.get('/ledger', () => ledger.summary());
 
@@ -81,6 +95,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     port: address.port,
     ledger,
     batches: () => structuredClone([...batches.values()]),
+    enqueued: () => enqueued.now(),
+    enqueuedPeak: () => enqueued.peaks(),
     files: () => structuredClone(files.all()),
     close,
   };

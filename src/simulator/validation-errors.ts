@@ -70,15 +70,15 @@ export function tooLargeFile(limit: number, model: string | null): BatchErrorIte
   return ofFile('file_too_large', message);
 }
 
-export function tokenLimitExceeded(model: string | null): BatchErrorItem {
-  return ofFile('token_limit_exceeded', tokenLimitMessage(model));
+export function tokenLimitExceeded(model: string | null, limit?: number): BatchErrorItem {
+  return ofFile('token_limit_exceeded', tokenLimitMessage(model, limit));
 }
 
 /** The words of it, which some regions answer a create with. */
-export function tokenLimitMessage(model: string | null): string {
+export function tokenLimitMessage(model: string | null, limit = 2_000_000): string {
   return (
     `Enqueued token limit reached for ${model ?? 'the model'} in organization org-simulator. ` +
-    'Limit: 2,000,000 enqueued tokens. ' +
+    `Limit: ${limit.toLocaleString('en-US')} enqueued tokens. ` +
     'Please try again once some in_progress batches have been completed.'
   );
 }

@@ -59,14 +59,22 @@ const azureCodes = [
 /** Every code that a batch can be made to fail with. */
 export const validationCodes: string[] = [...new Set([...forms.map(([code]) => code), ...azureCodes])];
 
-/** The error of a code, or of any; where it has several forms, `turn` (from 0) says which. */
+/**
+ * The error of a code, or of any; where it has several forms, `turn` (from 0) says which. With a line it is about
+ * that one: in the forms that stand in lines, where the code has such.
+ */
 export function validationErrorOf(
   code: string | undefined,
   turn: number,
   batch: BatchObject,
+  line?: number,
 ): BatchErrorItem {
-  const fitting = forms.filter(([each]) => code === undefined || each === code);
-  const chosen = fitting[turn % fitting.length];
-  if (chosen) return chosen[1](batch);
-  return { code: code!, message: `The batch failed validation: ${code}.`, param: null, line: null };
+  const ofCode = forms
+    .filter(([each]) => code === undefined || each === code)
+    .map(([, form]): BatchErrorItem => form(batch));
+  const inLines = line === undefined ? [] : ofCode.filter((each) => each.line !== null);
+  const fitting = inLines.length > 0 ? inLines : ofCode;
+  const plain = { code: code!, message: `The batch failed validation: ${code}.`, param: null, line: null };
+  const chosen = fitting[turn % fitting.length] ?? plain;
+  return line === undefined ? chosen : { ...chosen, line };
 }

@@ -22,6 +22,14 @@ describe('a rule on the command line', () => {
       'fails_validation;code=token_limit_exceeded',
       { fault: 'fails_validation', code: 'token_limit_exceeded' },
     ],
+    [
+      'request_fails@2;status=429;code=insufficient_quota ',
+      { fault: 'request_fails', at: [2], status: 429, code: 'insufficient_quota' },
+    ],
+    ['fails_validation;line=7;code=invalid_url', { fault: 'fails_validation', line: 7, code: 'invalid_url' }],
+    ['answer_refused@1;prompt=film 7 ', { fault: 'answer_refused', at: [1], prompt: 'film 7 ' }],
+    [' answer_cut=0.5;prompt= a=b\n', { fault: 'answer_cut', probability: 0.5, prompt: ' a=b\n' }],
+    [' http_500 ', { fault: 'http_500' }],
     ['request_fails=1e-3;status=429', { fault: 'request_fails', probability: 0.001, status: 429 }],
   ])('is read: %s', (text, rule) => {
     expect(parseFault(text)).toEqual(rule);
@@ -44,6 +52,17 @@ describe('a rule on the command line', () => {
     ['http_500;share=0.5', 'share: http_500 takes no share'],
     ['request_fails;status=200', 'status: expected 0 or the status of an error, and got 200'],
     ['expires;share=1.5', 'share: Too big'],
+    ['fails_validation;code=insufficient_quota', 'code: expected one of "invalid_request"|'],
+    ['fails_validation;line=0', 'line: Too small'],
+    ['fails_validation;line=1;prompt=x', 'line: expected either a line or a prompt'],
+    ['request_fails;line=1', 'line: request_fails takes no line'],
+    ['request_fails;status=0;code=timeout', 'code: status 0 comes without a body'],
+    ['request_fails;code=', 'code: Too small'],
+    ['answer_cut;code=timeout', 'code: answer_cut takes no code'],
+    ['answer_cut;prompt=', 'prompt: Too small'],
+    ['answer_cut;prompt=a;b', 'a fault reads <fault>[:<route>]'],
+    ['line_missing;prompt=x', 'prompt: line_missing takes no prompt'],
+    ['expires;prompt=x', 'prompt: expires takes no prompt'],
   ])("is refused, with what was expected and what came: '%s'", (text, message) => {
     expect(() => parseFault(text)).toThrow(message);
     expect(() => parseFault(text)).toThrow(`'${text}'`);
@@ -98,7 +117,7 @@ describe('faults', () => {
     [
       'executions',
       { fault: 'request_fails', probability: 0.3 },
-      async (faults) => faults.outcome!(newBatch(), 'c') !== undefined,
+      async (faults) => faults.outcome!(newBatch(), 'c', {}) !== undefined,
     ],
     [
       'lines',

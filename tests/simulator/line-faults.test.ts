@@ -43,6 +43,38 @@ describe('a request of a batch', () => {
     expect(errors.map(({ response }) => response!.status_code)).toEqual([503, 503, 503]);
   });
 
+  it.each([
+    ['status=429;code=insufficient_quota', 429, 'insufficient_quota', 'insufficient_quota'],
+    ['code=insufficient_quota', 429, 'insufficient_quota', 'insufficient_quota'],
+    ['status=429', 429, 'rate_limit_exceeded', 'requests'],
+    ['status=408', 408, 'timeout', 'timeout'],
+    ['status=400;code=context_length_exceeded', 400, 'context_length_exceeded', 'invalid_request_error'],
+    ['status=400', 400, 'invalid_value', 'invalid_request_error'],
+    ['status=500', 500, null, 'server_error'],
+    ['status=500;code=server_error', 500, 'server_error', 'server_error'],
+    ['code=never_seen', 400, 'never_seen', 'invalid_request_error'],
+    ['code=constructor', 400, 'constructor', 'invalid_request_error'],
+  ])('fails with the code that the rule says, or the usual one: %s', async (options, status, code, type) => {
+    const { openai, simulator } = await startWith(`request_fails@2;${options}`);
+    const batch = await runBatch(openai, lines(3));
+    expect(batch).toMatchObject({ status: 'completed', request_counts: { completed: 2, failed: 1 } });
+    const [line] = await readResults(openai, batch.error_file_id);
+    expect(line).toMatchObject({ custom_id: 'c-1', error: null, response: { status_code: status } });
+    expect(line!.response!.body.error).toMatchObject({ code, type, message: expect.any(String) });
+    expect(simulator.ledger.summary()).toMatchObject({ failed: 1, spoiled: 0 });
+  });
+
+  it('fails where its prompt holds the text of the rule, and is counted there alone', async () => {
+    const { openai, simulator } = await startWith('request_fails@1,2;status=400;prompt=Row 1');
+    const failedIn = async () => {
+      const { error_file_id } = await runBatch(openai, lines(12));
+      return (await readResults(openai, error_file_id)).map(({ custom_id }) => custom_id).toSorted();
+    };
+    expect(await failedIn()).toEqual(['c-1', 'c-10']);
+    expect(await failedIn()).toEqual([]);
+    expect(simulator.ledger.failed).toBe(2);
+  });
+
   it('fails bare: without a response, with an error of its own', async () => {
     const { openai, simulator } = await startWith('request_fails_bare@2');
     const batch = await runBatch(openai, lines(3));

@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import OpenAI from 'openai';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { faultNames } from '../../src/simulator/fault-rules.ts';
+import { requestCodes } from '../../src/simulator/request-errors.ts';
 import { routeNames } from '../../src/simulator/route-names.ts';
 import { validationCodes } from '../../src/simulator/validation-forms.ts';
+import { chatLine, runBatch, submit } from './harness.ts';
 
 const main = fileURLToPath(new URL('../../src/simulator/main.ts', import.meta.url));
 const run = (...args: string[]) => promisify(execFile)(process.execPath, [main, ...args]);
@@ -35,7 +38,8 @@ describe('the command', () => {
 
   it('explains itself', async () => {
     const { stdout } = await run('--help');
-    for (const flag of ['--delay-ms', '--fault <rule>', '--faults <file>', '--fault-seed']) {
+    const limits = ['--enqueued-tokens <n>', '--batches-per-hour <n>', '--cached-share <0..1>'];
+    for (const flag of ['--delay-ms', '--fault <rule>', '--faults <file>', '--fault-seed', ...limits]) {
       expect(stdout).toContain(flag);
     }
   });
@@ -44,7 +48,7 @@ describe('the command', () => {
     const { stdout } = await run('--help');
     const listed = [...stdout.matchAll(/^ {2}([a-z]\w+) {2,}\S/gm)].map(([, name]) => name);
     expect(listed.toSorted()).toEqual(faultNames.toSorted());
-    for (const word of [...routeNames, ...validationCodes]) expect(stdout).toContain(word);
+    for (const word of [...routeNames, ...validationCodes, ...requestCodes]) expect(stdout).toContain(word);
     expect(stdout).toContain('they never stand in that order');
     expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(120);
   });
@@ -67,6 +71,25 @@ describe('the command', () => {
       500, 429, 200,
     ]);
     expect(await statusOf('files')).toBe(503);
+  });
+
+  it('has the limits of its flags', async () => {
+    const flags = ['--enqueued-tokens', '30', '--batches-per-hour', '2', '--cached-share', '0.5'];
+    const child = fork(main, ['--port', '0', ...flags], { execArgv: [], stdio: 'ignore' });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const [{ url }] = (await once(child, 'message')) as [{ url: string }];
+    const openai = new OpenAI({ apiKey: 'any', baseURL: url, maxRetries: 0 });
+    const small = await runBatch(openai, [chatLine('a', 'x'), chatLine('b', 'x')]);
+    expect(small).toMatchObject({
+      status: 'completed',
+      usage: { input_tokens_details: { cached_tokens: 8 } },
+    });
+    const large = await runBatch(
+      openai,
+      Array.from({ length: 4 }, (_, i) => chatLine(`c-${i}`, 'x')),
+    );
+    expect(large.errors!.data).toMatchObject([{ code: 'token_limit_exceeded' }]);
+    await expect(submit(openai, [chatLine('a', 'x')])).rejects.toMatchObject({ status: 429 });
   });
 
   it('refuses a fault or a script that it cannot read', async () => {
@@ -93,5 +116,11 @@ describe('the command', () => {
       code: 2,
       stderr: expect.stringContaining("got 'x'"),
     });
+    await expect(run('--cached-share', '1.5')).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--cached-share takes a number from 0 to 1, and got '1.5'"),
+    });
+    await expect(run('--enqueued-tokens', '-1')).rejects.toMatchObject({ code: 2 });
+    await expect(run('--batches-per-hour', '1.5')).rejects.toMatchObject({ code: 2 });
   });
 });
