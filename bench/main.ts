@@ -9,11 +9,12 @@ import { benchEndToEnd, benchWorkers } from './end-to-end.ts';
 import { benchIdle } from './idle.ts';
 import { benchInserts } from './inserts.ts';
 import { printRows, type Row } from './measure.ts';
+import { benchTokens } from './tokens.ts';
 import { benchUpdates } from './updates.ts';
 
 const usage = `usage: npm run bench [-- options]
   --runs N       runs of each measurement, medians are printed (5)
-  --only NAME    inserts, updates, applies, end-to-end, workers or idle
+  --only NAME    inserts, updates, applies, end-to-end, workers, idle or tokens
   --database URL an empty database instead of an embedded Postgres`;
 
 const { values } = parseArgs({
@@ -37,6 +38,7 @@ const benches: Record<string, (sql: postgres.Sql, url: string) => Promise<Row[]>
   'end-to-end': (sql, url) => benchEndToEnd(sql, url, runs),
   workers: (sql, url) => benchWorkers(sql, url, runs),
   idle: (sql, url) => benchIdle(sql, url),
+  tokens: () => benchTokens(runs),
 };
 if (values.only !== undefined && !(values.only in benches)) {
   process.stderr.write(`--only expects one of ${Object.keys(benches).join(', ')}, came ${values.only}\n`);
