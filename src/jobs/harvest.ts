@@ -69,7 +69,7 @@ async function harvestSome(deps: Deps, lease: Lease, options: RunOptions): Promi
 }
 
 async function harvest(deps: Deps, lease: Lease, batch: EndedBatch, signal: AbortSignal): Promise<boolean> {
-  const pipeline = await loadPipeline(deps, batch.pipeline_id);
+  const pipeline = await loadPipeline(deps, batch.pipeline_id, batch.pipeline_version);
   const gone: string[] = [];
   if (pipeline) {
     const files = [

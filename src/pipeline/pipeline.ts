@@ -6,6 +6,8 @@ export type PipelineDefinition = {
   /** The system message. */
   instructions: string | null;
   prompt: string;
+  /** How the prompt names its columns: `{{Column}}` or `[Column]`. */
+  placeholder_style: PlaceholderStyle;
   /** What the prompt calls its columns. */
   inputs: string[];
   outputs: PipelineOutput[];
@@ -17,6 +19,8 @@ export type PipelineDefinition = {
   /** The JSON Schema's own text, so that its keys keep their order; null for format `text`. */
   response_schema_text: string | null;
 };
+
+export type PlaceholderStyle = 'braces' | 'brackets';
 
 /** A column to fill. `json_text`: the model writes a document as a string, since strict schemas allow no free form. */
 export type PipelineOutput = { name: string; encoding: 'value' | 'json_text' };

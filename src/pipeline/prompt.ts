@@ -1,24 +1,32 @@
 import { RowmillError } from '../errors.ts';
-import type { InputRow } from './pipeline.ts';
+import type { InputRow, PlaceholderStyle } from './pipeline.ts';
 
 export type RenderPrompt = (input: InputRow['input']) => string;
 
-const placeholder = /\{\{([^{}]+)\}\}/g;
+const placeholders: Record<PlaceholderStyle, { pattern: RegExp; write: (name: string) => string }> = {
+  braces: { pattern: /\{\{([^{}]+)\}\}/g, write: (name) => `{{${name}}}` },
+  brackets: { pattern: /\[([^[\]]+)\]/g, write: (name) => `[${name}]` },
+};
 
 /**
- * Takes a template with `{{Column}}` and the labels that it may name; returns what renders it for a row,
+ * Takes a template with `{{Column}}`, or `[Column]` in style `brackets`, and the labels that it may name; returns what renders it for a row,
  * null and missing values as the empty string. Labels match exactly, else without regard to case where
  * exactly one does. Raises RowmillError `prompt_placeholder_unknown`.
  *
  * The template is cut apart once and values are put between the pieces, so nothing in a value is ever
  * read as a placeholder or as a replacement pattern.
  */
-export function compilePrompt(template: string, inputs: string[]): RenderPrompt {
+export function compilePrompt(
+  template: string,
+  inputs: string[],
+  style: PlaceholderStyle = 'braces',
+): RenderPrompt {
+  const { pattern, write } = placeholders[style];
   const labels: string[] = [];
   const literals: string[] = [];
   let end = 0;
-  for (const match of template.matchAll(placeholder)) {
-    labels.push(findLabel(match[1]!.trim(), inputs));
+  for (const match of template.matchAll(pattern)) {
+    labels.push(findLabel(match[1]!.trim(), inputs, write));
     literals.push(template.slice(end, match.index));
     end = match.index + match[0].length;
   }
@@ -35,14 +43,14 @@ export function compilePrompt(template: string, inputs: string[]): RenderPrompt 
   };
 }
 
-function findLabel(name: string, inputs: string[]): string {
+function findLabel(name: string, inputs: string[], write: (name: string) => string): string {
   if (inputs.includes(name)) return name;
   const folded = name.toLowerCase();
   const similar = inputs.filter((label) => label.toLowerCase() === folded);
   if (similar.length === 1) return similar[0]!;
   throw new RowmillError(
     'prompt_placeholder_unknown',
-    `The prompt names {{${name}}}, which is not an input.`,
+    `The prompt names ${write(name)}, which is not an input.`,
     {
       fields: { placeholder: name, inputs },
     },

@@ -20,7 +20,7 @@ export type WriteRequestLine = (chunkId: number, row: InputRow) => RequestLine;
  * Everything around the prompt is the same for all rows, so it is made JSON once.
  */
 export function compileRequestLine(definition: PipelineDefinition): WriteRequestLine {
-  const render = compilePrompt(definition.prompt, definition.inputs);
+  const render = compilePrompt(definition.prompt, definition.inputs, definition.placeholder_style);
   const [head, tail] =
     definition.endpoint === '/v1/responses' ? responsesBody(definition) : chatBody(definition);
   const beforePrompt = onOneLine(

@@ -15,6 +15,7 @@ export type EndedBatch = {
   batch_id: number;
   state: 'ended' | 'harvested';
   pipeline_id: number;
+  pipeline_version: number;
   provider_status: string;
   provider_errors: { code: string | null; message: string; line: number | null }[] | null;
   input_file_id: string | null;

@@ -47,8 +47,9 @@ export function createStore(transport: Transport, worker: string, version: strin
     tick: (maxChunks: number) => transport.value<TickCounts>('tick', { max_chunks: maxChunks }),
     readChunk: (chunkId: number, fromN: number, places: number) =>
       transport.rows<InputRow>('read_chunk', { chunk_id: chunkId, from_n: fromN, place_count: places }),
-    getPipeline: (pipelineId: number) =>
-      transport.value<PipelineDefinition | null>('get_pipeline', { pipeline_id: pipelineId }),
+    /** A version of it; the current one where none is said. */
+    getPipeline: (pipelineId: number, version: number | null = null) =>
+      transport.value<PipelineDefinition | null>('get_pipeline', { pipeline_id: pipelineId, version }),
     notePipelineProblem: (pipelineId: number, problem: string | null) =>
       transport.value<void>('note_pipeline_problem', { pipeline_id: pipelineId, problem }),
     startBatch: (batchId: number, providerBatchId: string, providerStatus: string, inputFileId: string) =>

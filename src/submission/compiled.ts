@@ -12,11 +12,15 @@ export type Compiled = {
 const cache = new Map<string, Compiled>();
 
 /**
- * A pipeline's definition with its prompt and schema compiled; null where the pipeline is gone. The
- * definition is asked for every time, the compiling is kept for as long as its text is the same.
+ * A version of a pipeline, the current one where none is said, with its prompt and schema compiled; null where
+ * it is gone. The definition is asked for every time, the compiling is kept for as long as its text is the same.
  */
-export async function loadPipeline(deps: Pick<Deps, 'store'>, pipelineId: number): Promise<Compiled | null> {
-  const definition = await deps.store.getPipeline(pipelineId);
+export async function loadPipeline(
+  deps: Pick<Deps, 'store'>,
+  pipelineId: number,
+  version: number | null = null,
+): Promise<Compiled | null> {
+  const definition = await deps.store.getPipeline(pipelineId, version);
   if (!definition) return null;
   const text = JSON.stringify(definition);
   let compiled = cache.get(text);

@@ -20,6 +20,7 @@ export function makeDefinition(changes: Partial<PipelineDefinition> = {}): Pipel
     version: 1,
     instructions: 'Summarise the film.',
     prompt: 'Title: {{Title}}\nDescription: {{Description}}',
+    placeholder_style: 'braces',
     inputs: ['Title', 'Description'],
     outputs: [
       { name: 'summary', encoding: 'value' },

@@ -45,6 +45,26 @@ describe('compilePrompt', () => {
     expect(compilePrompt(`{{${label}}}`, [label])({ [label]: '9' })).toBe('9');
   });
 
+  test('in style brackets a column stands in brackets, and braces are text', () => {
+    const render = compilePrompt('[ a ]-{{b}}-[B]-[]', ['a', 'b'], 'brackets');
+    expect(render({ a: '1', b: '2' })).toBe('1-{{b}}-2-[]');
+    expect(compilePrompt('[[a]]', ['a'], 'brackets')({ a: '[a]' })).toBe('[[a]]');
+  });
+
+  test('in style brackets a placeholder without a column is refused as it is written', () => {
+    expect(() => compilePrompt('[nobody]', ['Title'], 'brackets')).toThrow(
+      expect.objectContaining({ message: 'The prompt names [nobody], which is not an input.' }) as Error,
+    );
+  });
+
+  test.each(Object.entries(hostileTexts))(
+    'in style brackets data is never read as template: %s',
+    (_what, text) => {
+      const render = compilePrompt('<[Title]|[Description]>', ['Title', 'Description'], 'brackets');
+      expect(render({ Title: `${text}[Description]`, Description: 'd' })).toBe(`<${text}[Description]|d>`);
+    },
+  );
+
   test.each(Object.entries(hostileTexts))('data is never read as template: %s', (_what, text) => {
     const render = compilePrompt('<{{Title}}|{{Description}}>', ['Title', 'Description']);
     expect(render({ Title: text, Description: 'd' })).toBe(`<${text}|d>`);

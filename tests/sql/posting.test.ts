@@ -5,6 +5,7 @@ import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { pgNetStub } from '../support/pg-net-stub.ts';
 import { ingestSecret } from '../support/service.ts';
 import {
+  alterPipeline,
   createFilms,
   createPipeline,
   emptyQueue,
@@ -70,6 +71,15 @@ describe('posting', () => {
     expect(post).toMatchObject({ url: 'http://127.0.0.1:8787/v1/chunks', timeout_milliseconds: 10_000 });
     expect(chunk).toMatchObject({ posts: 1 });
     expect(() => new Webhook(ingestSecret).verify(`${post!.body} `, post!.headers)).toThrow();
+  });
+
+  it('a chunk that was formed before its pipeline was altered goes by its number alone', async () => {
+    await insertFilms(sql, 1, 1, table);
+    await sql`select rowmill.form_chunk(${id}, true)`;
+    await alterPipeline(sql, name, { prompt: '{{note}}' });
+    const [chunk] = await chunks();
+    await sql`select rowmill.post_chunk(${chunk!.id})`;
+    expect(JSON.parse((await posts())[0]!.body)).toEqual({ chunk_id: chunk!.id, pipeline: name });
   });
 
   it('the secret is in nothing that pg_net keeps', async () => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { migrate, migrationsDirectory } from '../../src/store/migrate.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import {
+  alterPipeline,
   answer,
   apply,
   createFilms,
@@ -35,6 +36,11 @@ describe('a database of an older worker, with work in it', () => {
     await migrate({ url: database.url, directory });
     await createFilms(sql);
     id = await createPipeline(sql, { chunk_size: 10 });
+    await createFilms(sql, 'public.others');
+    await createPipeline(sql, {
+      ...{ name: 'others', source: 'public.others' },
+      output_schema: { type: 'object', properties: { summary: { type: 'string', maxLength: 9 } } },
+    });
     await sql`update rowmill.settings set lease = '10 minutes', adopt_after = '5 minutes'`;
     await insertFilms(sql, 1, 10);
     const [chunk] = await sql`select id from rowmill.chunks`;
@@ -76,5 +82,15 @@ describe('a database of an older worker, with work in it', () => {
     expect(
       await apply(sql, batch.batchId, { answers: batch.rows.map((row) => answer(row, 'x')) }),
     ).toMatchObject({ enriched: 15 });
+  });
+
+  it('alters what the old one declared: a schema that was derived is derived again, one that was given stays', async () => {
+    expect(await alterPipeline(sql, 'films', { outputs: ['summary', 'score'] })).toBe(2);
+    expect(await alterPipeline(sql, 'others', { model: 'x' })).toBe(2);
+    const schemas = await sql`
+      select response_schema::text as text, target = source as same from rowmill.pipelines order by id`;
+    expect(schemas.map((row) => row.same)).toEqual([true, true]);
+    expect(schemas[0]!.text).toContain('"score"');
+    expect(schemas[1]!.text).toContain('"maxLength":9');
   });
 });

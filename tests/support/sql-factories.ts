@@ -17,15 +17,52 @@ export type PipelineOptions = {
   chunk_size?: number | null;
   flush_after?: string | null;
   max_attempts?: number | null;
+  target?: string | null;
+  provenance?: Json;
+  placeholder_style?: string | null;
+  budget_usd?: number | string | null;
+  daily_budget_usd?: number | string | null;
   backfill?: boolean;
 };
 
-const casts: Record<string, string> = { source: 'regclass', outputs: 'text[]', flush_after: 'interval' };
-const documents = new Set(['output_schema', 'params']);
+export type AlterOptions = Omit<PipelineOptions, 'name' | 'source' | 'target' | 'backfill'> & {
+  reset?: string[];
+};
+
+const casts: Record<string, string> = {
+  source: 'text::regclass',
+  target: 'text::regclass',
+  outputs: 'text::text[]',
+  reset: 'text::text[]',
+  flush_after: 'text::interval',
+  budget_usd: 'text::numeric',
+  daily_budget_usd: 'text::numeric',
+  output_schema: 'text::json',
+  params: 'text::jsonb',
+  provenance: 'text::jsonb',
+};
+
+/** Calls a function with named arguments. */
+async function call(sql: postgres.ISql, name: string, given: Record<string, unknown>): Promise<number> {
+  const list = Object.keys(given).map(
+    (key, at) => `${key} => $${at + 1}${casts[key] ? `::${casts[key]}` : ''}`,
+  );
+  const values = Object.entries(given).map(([key, value]) => {
+    if (value === null) return null;
+    if (casts[key]?.includes('json')) return JSON.stringify(value);
+    if (casts[key] === 'text::numeric') return String(value);
+    return Array.isArray(value) ? arrayLiteral(value) : value;
+  });
+  const [row] = await sql.unsafe(
+    `select rowmill.${name}(${list.join(', ')}) as result`,
+    values as postgres.ParameterOrJSON<never>[],
+  );
+  return row!.result;
+}
 
 /** Declares a pipeline with named arguments, over `films` where nothing else is said; returns its id. */
 export async function createPipeline(sql: postgres.ISql, options: PipelineOptions = {}): Promise<number> {
-  const given: Record<string, unknown> = {
+  return await call(sql, 'create_pipeline', {
     name: 'films',
     source: 'public.films',
     instructions: null,
@@ -33,25 +70,20 @@ export async function createPipeline(sql: postgres.ISql, options: PipelineOption
     outputs: ['summary'],
     model: 'gpt-4o-mini',
     ...options,
-  };
-  const names = Object.keys(given);
-  const list = names.map((name, at) => {
-    if (documents.has(name)) return `${name} => ($${at + 1}::text)::json${name === 'params' ? 'b' : ''}`;
-    return `${name} => $${at + 1}${casts[name] ? `::text::${casts[name]}` : ''}`;
   });
-  const values = names.map((name) => {
-    if (documents.has(name)) return given[name] === null ? null : JSON.stringify(given[name]);
-    return name === 'outputs' ? arrayLiteral(given[name] as string[] | null) : given[name];
-  });
-  const [row] = await sql.unsafe(
-    `select rowmill.create_pipeline(${list.join(', ')}) as id`,
-    values as postgres.ParameterOrJSON<never>[],
-  );
-  return row!.id;
 }
 
-function arrayLiteral(values: string[] | null): string | null {
-  return values && `{${values.map((value) => `"${value.replace(/[\\"]/g, '\\$&')}"`).join(',')}}`;
+/** Alters a pipeline with named arguments; returns the version that then holds. */
+export async function alterPipeline(
+  sql: postgres.ISql,
+  pipeline: string,
+  options: AlterOptions,
+): Promise<number> {
+  return await call(sql, 'alter_pipeline', { pipeline, ...options });
+}
+
+function arrayLiteral(values: string[]): string {
+  return `{${values.map((value) => `"${value.replace(/[\\"]/g, '\\$&')}"`).join(',')}}`;
 }
 
 /** A table of films: `id`, the input `title`, the outputs `summary` and `score`, and `note`, which nothing reads. */

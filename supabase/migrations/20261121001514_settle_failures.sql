@@ -1,0 +1,120 @@
+-- A failure is judged under the version of its batch. Workers need not stop.
+
+-- API: internal
+create or replace function rowmill.settle_failures(
+  pipeline_id bigint,
+  batch_id bigint,
+  failures jsonb -- [{"c": chunk, "n", "h": hash, "class", "code", "message", "retried", "counted", "delay_seconds"}]; delay_seconds may be missing
+)
+returns integer
+language plpgsql
+set search_path = ''
+-- The hash of an input must be the one that read_chunk made.
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+as $$
+#variable_conflict use_column
+declare
+  v_max_attempts integer;
+  v_version integer;
+  v_parts rowmill.source_parts;
+  v_edited jsonb := '[]';
+  v_settled integer;
+begin
+  select p.max_attempts into strict v_max_attempts from rowmill.pipelines as p where p.id = settle_failures.pipeline_id;
+
+  -- A row that was edited meanwhile did not fail: its edit is queued, or answered already. It goes the way of a stale
+  -- answer, and costs it no attempt.
+  -- So does one that a newer version has answered meanwhile.
+  select b.pipeline_version into v_version from rowmill.batch_processing_details as b where b.id = settle_failures.batch_id;
+  if rowmill.structure_problem(settle_failures.pipeline_id, v_version) is null then
+    v_parts := rowmill.source_parts_of(settle_failures.pipeline_id, v_version);
+    execute format(
+      $sql$
+      select coalesce(jsonb_agg(jsonb_build_object('key', k.key, 'hash', k.hash)), '[]')
+      from jsonb_to_recordset($1) as f(c bigint, n integer, h text)
+      join rowmill.chunk_rows as k on k.chunk_id = f.c and k.n = f.n and k.hash = f.h and k.pipeline_id = $2
+      join %1$s as s on %2$s
+      where %3$s <> k.hash or exists (
+        select from rowmill.row_versions as v where v.pipeline_id = $2 and md5(v.key::text) = md5(k.key::text) and v.version > $3
+      )
+      $sql$,
+      v_parts.relation, v_parts.key_match, v_parts.hash
+    )
+    into strict v_edited
+    using settle_failures.failures, settle_failures.pipeline_id, v_version;
+  end if;
+
+  with edited as (
+    select e.key, e.hash from jsonb_to_recordset(v_edited) as e(key jsonb, hash text)
+  ), taken as (
+    delete from rowmill.chunk_rows as t
+    using jsonb_to_recordset(settle_failures.failures)
+      as f(c bigint, n integer, h text, class text, code text, message text, retried boolean, counted boolean, delay_seconds integer)
+    where t.chunk_id = f.c and t.n = f.n and t.hash = f.h and t.pipeline_id = settle_failures.pipeline_id
+    returning t.chunk_id, t.key, t.hash, f.class, f.code, left(f.message, 2000) as message, f.retried, f.counted, f.delay_seconds
+  ), latest as (
+    -- A row that was edited meanwhile may be in the batch twice; its latest input counts.
+    select distinct on (t.key) t.*
+    from taken as t
+    where not exists (select from edited as e where e.key = t.key and e.hash = t.hash)
+    order by t.key, t.chunk_id desc
+  ), noted as (
+    insert into rowmill.failures as f (pipeline_id, key, hash, error_class, code, message, attempts, is_final, batch_id)
+    select
+      settle_failures.pipeline_id, t.key, t.hash, t.class, t.code, t.message,
+      t.counted::integer, not t.retried or t.counted::integer >= v_max_attempts, settle_failures.batch_id
+    from latest as t
+    order by md5(t.key::text) -- one order for all sessions: no deadlock
+    on conflict (pipeline_id, md5(key::text)) do update
+    set
+      hash = excluded.hash,
+      error_class = excluded.error_class,
+      code = excluded.code,
+      message = excluded.message,
+      attempts = excluded.attempts + case when f.hash = excluded.hash then f.attempts else 0 end,
+      is_final = excluded.is_final
+        or excluded.attempts + case when f.hash = excluded.hash then f.attempts else 0 end >= v_max_attempts,
+      batch_id = excluded.batch_id,
+      last_at = now()
+    returning f.key, f.is_final, f.attempts
+  ), again as (
+    insert into rowmill.pending_keys (pipeline_id, keys, row_count, queued_at)
+    select
+      settle_failures.pipeline_id, jsonb_agg(q.key), count(*),
+      now() + q.delay
+    from (
+      select d.key, d.delay, (row_number() over (partition by d.delay) - 1) / 1000 as slice
+      from (
+        select n.key, case
+          -- (least passes over nulls)
+          when t.delay_seconds is not null then least(t.delay_seconds * interval '1 second', s.retry_after * 4)
+          -- doubled for each attempt, an hour at most; at once where it was no attempt
+          when t.counted then least(s.retry_after * power(2, n.attempts - 1), interval '1 hour')
+          else '0'::interval
+        end as delay
+        from noted as n
+        join latest as t on t.key = n.key
+        cross join rowmill.settings as s
+        where not n.is_final
+      ) as d
+    ) as q
+    group by q.delay, q.slice
+  ), unfailed as (
+    insert into rowmill.pending_keys (pipeline_id, keys, row_count, only_missing)
+    select settle_failures.pipeline_id, jsonb_agg(e.key), count(*), true
+    from (
+      select d.key, (row_number() over () - 1) / 1000 as slice
+      from (select distinct e.key from edited as e where e.key not in (select t.key from latest as t)) as d
+    ) as e
+    group by e.slice
+  )
+  select count(*) into strict v_settled from taken;
+  return v_settled;
+end;
+$$;
+comment on function rowmill.settle_failures(bigint, bigint, jsonb) is
+  'Rows in flight that failed: queued again where their class is retried and attempts are left, else named in row_failures. Counts an attempt where it was one. A row that was edited meanwhile is queued only if it has no answer at all. A row that is not in flight (any more) is passed over, so that a repetition changes nothing. Returns how many were settled.';
