@@ -54,7 +54,8 @@ export async function benchApplies(sql: postgres.Sql, runs: number): Promise<Row
         await sql.unsafe(
           `select rowmill.apply_results(
             batch_id => $1, worker => 'bench', file => 'output', from_position => 0, to_position => 1, answers => $2::text::jsonb,
-            failures => '[]', unknown_lines => 0, repeated_lines => 0, input_tokens => 1, cached_tokens => 0, output_tokens => 1)`,
+            failures => '[]', unknown_lines => 0, repeated_lines => 0, input_tokens => 1, cached_tokens => 0, output_tokens => 1,
+            billed_requests => 1)`,
           [batchId, JSON.stringify(rows)],
           { prepare: true },
         );
@@ -69,9 +70,7 @@ export async function benchApplies(sql: postgres.Sql, runs: number): Promise<Row
 /** Takes every chunk to a batch whose results are waiting, through the functions that a worker calls. */
 async function startBatches(sql: postgres.Sql): Promise<{ batchId: number; rows: AnsweredRow[] }[]> {
   await sql`select rowmill.flush('bench')`;
-  const chunks = await sql<
-    { chunk_id: number }[]
-  >`select chunk_id from rowmill.claim_waiting_chunks('bench', 1000)`;
+  const chunks = await sql<{ chunk_id: number }[]>`select chunk_id from rowmill.claim_work('bench', 1000)`;
   const slices: { batchId: number; rows: AnsweredRow[] }[] = [];
   for (const { chunk_id: chunkId } of chunks) {
     const rows = await sql<{ n: number; hash: string; id: number }[]>`
@@ -82,7 +81,9 @@ async function startBatches(sql: postgres.Sql): Promise<{ batchId: number; rows:
     const held = rows.map(({ n, hash }) => ({ n, hash }));
     await sql`select count(*) from rowmill.hold_rows(${chunkId}, 'bench', ${JSON.stringify(held)}::text::jsonb)`;
     const [batch] = await sql<{ id: number }[]>`
-      select rowmill.begin_batch('bench', gen_random_uuid()::text, array[${chunkId}::bigint], ${rows.length}, 1) as id`;
+      select (rowmill.begin_batch(
+        'bench', gen_random_uuid()::text, array[${chunkId}::bigint], 1, ${rows.length}, 1, 1, null
+      ) ->> 'batch_id')::bigint as id`;
     const batchId = batch!.id;
     await sql`select rowmill.start_batch(${batchId}, ${`batch_${batchId}`}, 'validating', 'file')`;
     await sql`

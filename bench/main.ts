@@ -9,12 +9,13 @@ import { benchEndToEnd, benchWorkers } from './end-to-end.ts';
 import { benchIdle } from './idle.ts';
 import { benchInserts } from './inserts.ts';
 import { printRows, type Row } from './measure.ts';
+import { benchStatus } from './status.ts';
 import { benchTokens } from './tokens.ts';
 import { benchUpdates } from './updates.ts';
 
 const usage = `usage: npm run bench [-- options]
   --runs N       runs of each measurement, medians are printed (5)
-  --only NAME    inserts, updates, applies, end-to-end, workers, idle or tokens
+  --only NAME    inserts, updates, applies, end-to-end, workers, idle, tokens or status
   --database URL an empty database instead of an embedded Postgres`;
 
 const { values } = parseArgs({
@@ -39,6 +40,7 @@ const benches: Record<string, (sql: postgres.Sql, url: string) => Promise<Row[]>
   workers: (sql, url) => benchWorkers(sql, url, runs),
   idle: (sql, url) => benchIdle(sql, url),
   tokens: () => benchTokens(runs),
+  status: (sql) => benchStatus(sql),
 };
 if (values.only !== undefined && !(values.only in benches)) {
   process.stderr.write(`--only expects one of ${Object.keys(benches).join(', ')}, came ${values.only}\n`);

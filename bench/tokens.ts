@@ -17,12 +17,14 @@ const definition: PipelineDefinition = {
   version: 1,
   instructions: null,
   prompt: 'Text: {{text}}',
+  placeholder_style: 'braces',
   inputs: ['text'],
   outputs: [{ name: 'summary', encoding: 'value' }],
   model: 'gpt-4o-mini',
   endpoint: '/v1/chat/completions',
   format: 'text',
   params: {},
+  output_cap: null,
   response_schema_text: null,
 };
 
@@ -62,7 +64,7 @@ async function timesOf(dataSet: DataSet, runs: number): Promise<Row[]> {
     });
   };
   const writing = async () => {
-    const inputs = texts().map((text, n) => ({ n, hash: '0123456789abcdef', input: { text } }));
+    const inputs = texts().map((text, n) => ({ n, hash: '0123456789abcdef', input: { text }, scale: 1 }));
     return await timed(async () => {
       for (const row of inputs) write(1, row);
     });

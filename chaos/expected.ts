@@ -38,7 +38,7 @@ function expectationOf(definition: PipelineDefinition): Expectation {
   const read = compileOutcome(definition);
   const newId = idSeries();
   const bodyOf = (input: Input): Json => {
-    const written = write(1, { n: 0, hash: '0'.repeat(16), input });
+    const written = write(1, { n: 0, hash: '0'.repeat(16), input, scale: 1 });
     if (!('line' in written)) throw new Error(`no request can be made of ${JSON.stringify(input)}`);
     return (JSON.parse(written.line) as { body: Json }).body;
   };

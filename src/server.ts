@@ -1,29 +1,37 @@
 import pino from 'pino';
 import { readConfig } from './config.ts';
 import { RowmillError } from './errors.ts';
+import { preview, previewUsage, readPreviewOptions } from './preview/preview.ts';
 import { type Service, startService } from './service.ts';
 import { migrate } from './store/migrate.ts';
 
 const usage = `usage: node src/server.ts            start a worker
-       node src/server.ts migrate    apply the migrations to DATABASE_URL and leave`;
+       node src/server.ts migrate    apply the migrations to DATABASE_URL and leave
+       node src/server.ts preview    show what a pipeline would send, and what it would cost
+
+${previewUsage}`;
 
 /** Environment → configuration → service → signals. The one reader of process.env. */
 async function main(): Promise<void> {
   const [command, ...rest] = process.argv.slice(2);
-  if (rest.length > 0 || (command !== undefined && command !== 'migrate')) {
-    throw new RowmillError('usage', usage);
-  }
+  const isKnown = command === undefined || command === 'migrate' || command === 'preview';
+  if (!isKnown || (rest.length > 0 && command !== 'preview')) throw new RowmillError('usage', usage);
+  const previewOptions = command === 'preview' ? readPreviewOptions(rest) : null;
   const config = readConfig(process.env);
   const logger = pino({ level: config.LOG_LEVEL, base: null });
 
+  if (command !== undefined && config.DATABASE_URL === undefined) {
+    throw new RowmillError(
+      'config_invalid',
+      `npm run ${command} needs DATABASE_URL, e.g. postgres://user:password@host:5432/postgres`,
+    );
+  }
+  if (previewOptions) {
+    process.stdout.write(await preview(config.DATABASE_URL!, previewOptions));
+    return;
+  }
   if (command === 'migrate') {
-    if (config.DATABASE_URL === undefined) {
-      throw new RowmillError(
-        'config_invalid',
-        'npm run migrate needs DATABASE_URL, e.g. postgres://user:password@host:5432/postgres',
-      );
-    }
-    const { applied } = await migrate({ url: config.DATABASE_URL });
+    const { applied } = await migrate({ url: config.DATABASE_URL! });
     process.stdout.write(
       applied.length === 0
         ? 'nothing to do: all migrations are applied\n'

@@ -12,6 +12,7 @@ import { RowmillError } from './errors.ts';
 import { startJobs } from './jobs/index.ts';
 import type { Schedule } from './jobs/schedule.ts';
 import { createMetrics } from './metrics.ts';
+import { loadTokenizer } from './pipeline/tokens.ts';
 import { createOpenAiProvider } from './provider/openai.ts';
 import type { Provider } from './provider/provider.ts';
 import { migrate } from './store/migrate.ts';
@@ -92,6 +93,8 @@ export async function startService(
       if (migrated === null) return false;
       if (migrated.applied.length > 0) logger.info({ applied: migrated.applied }, 'migrations applied');
       if (waiting.signal.aborted) return false;
+      // Before there is a lease that could run out.
+      loadTokenizer();
       schedule = startJobs({ ...deps, submission }, config, abort.signal);
       for (const job of ['renew', 'tick', 'poll', 'harvest']) schedule.wake(job);
       logger.info('ready');

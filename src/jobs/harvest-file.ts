@@ -98,6 +98,7 @@ function readSlice(pipeline: Compiled, file: ResultFile['file'], lines: Line[], 
     input_tokens: 0,
     cached_tokens: 0,
     output_tokens: 0,
+    billed_requests: 0,
   };
   const seen = new Set<string>();
   const usages: (Usage | null)[] = [];
@@ -126,6 +127,7 @@ function readSlice(pipeline: Compiled, file: ResultFile['file'], lines: Line[], 
       slice.failures.push({ ...row, class: errorClass, code, message, retried, counted });
     }
   }
+  slice.billed_requests = usages.filter((usage) => usage !== null).length;
   const used = sumUsage(usages);
   if (used) {
     slice.input_tokens = used.inputTokens;

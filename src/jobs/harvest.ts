@@ -1,9 +1,11 @@
 import type { Deps } from '../deps.ts';
 import { isDatabaseAway, messageOf, ProviderError } from '../errors.ts';
 import { errorClasses } from '../pipeline/error-classes.ts';
+import { classOfCode } from '../pipeline/provider-codes.ts';
 import type { EndedBatch, Lease, Verdict } from '../store/store.ts';
 import { loadPipeline } from '../submission/compiled.ts';
 import { harvestFile } from './harvest-file.ts';
+import { harvestRefused } from './harvest-refused.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Counts, RunOptions } from './job.ts';
 
@@ -71,6 +73,7 @@ async function harvestSome(deps: Deps, lease: Lease, options: RunOptions): Promi
 async function harvest(deps: Deps, lease: Lease, batch: EndedBatch, signal: AbortSignal): Promise<boolean> {
   const pipeline = await loadPipeline(deps, batch.pipeline_id, batch.pipeline_version);
   const gone: string[] = [];
+  let refused = 0;
   if (pipeline) {
     const files = [
       { file: 'output' as const, id: batch.output_file_id, position: batch.output_position },
@@ -89,9 +92,15 @@ async function harvest(deps: Deps, lease: Lease, batch: EndedBatch, signal: Abor
         gone.push(file);
       }
     }
+    if (batch.provider_status === 'failed') {
+      const named = await harvestRefused(deps, lease, batch, signal);
+      if (named === null) return false;
+      refused = named;
+    }
   }
   await deps.reached?.('files_applied');
-  const missing = await lease.finishHarvest(batch.batch_id, verdictOnTheRest(batch, gone));
+  const rest = refused > 0 ? innocent : verdictOnTheRest(batch, gone);
+  const missing = await lease.finishHarvest(batch.batch_id, rest, foundNoRoom(batch));
   if (missing === null) return false;
   if (missing > 0) deps.metrics.rows.inc({ outcome: 'failed' }, missing);
   await deps.reached?.('harvest_finished');
@@ -104,15 +113,26 @@ function isGone(error: unknown): boolean {
   return error instanceof ProviderError && error.status === 404;
 }
 
+type Ending = Pick<EndedBatch, 'provider_status' | 'provider_errors'>;
+
+function verdict(name: keyof typeof errorClasses, code: string | null, message: string): Verdict {
+  const { retried, counted } = errorClasses[name];
+  return { class: name, code, message, retried, counted };
+}
+
+/** Rows of a batch that was refused for the sake of others. */
+const innocent: Verdict = {
+  ...verdict('batch_rejected', null, 'The provider refused the batch for other rows of it.'),
+  ...{ counted: false, noted: false },
+};
+
+/** Whether the provider turned the batch away because the model's queue was full. */
+function foundNoRoom({ provider_status: status, provider_errors: errors }: Ending): boolean {
+  return status === 'failed' && errors?.[0]?.code === 'token_limit_exceeded';
+}
+
 /** What a row is that neither file mentions follows from how its batch ended. */
-export function verdictOnTheRest(
-  batch: Pick<EndedBatch, 'provider_status' | 'provider_errors'>,
-  goneFiles: string[] = [],
-): Verdict {
-  const verdict = (name: keyof typeof errorClasses, code: string | null, message: string): Verdict => {
-    const { retried, counted } = errorClasses[name];
-    return { class: name, code, message, retried, counted };
-  };
+export function verdictOnTheRest(batch: Ending, goneFiles: string[] = []): Verdict {
   if (goneFiles.length > 0) {
     return verdict('missing', null, `The provider has lost the batch's ${goneFiles.join(' and ')} file.`);
   }
@@ -125,14 +145,13 @@ export function verdictOnTheRest(
       return verdict('batch_cancelled', null, 'The batch was cancelled before this request.');
     case 'failed': {
       const [error] = batch.provider_errors ?? [];
-      const rejected = verdict(
-        'batch_rejected',
-        error?.code ?? null,
-        `The provider refused the batch: ${error?.message ?? 'it gave no reason'}`,
-      );
-      // No fault of the rows: the provider's queue is full. It has room again once other batches end.
-      if (error?.code === 'token_limit_exceeded') return { ...rejected, counted: false, delay_seconds: 60 };
-      return rejected;
+      const code = error?.code ?? null;
+      const message = `The provider refused the batch: ${error?.message ?? 'it gave no reason'}`;
+      // The same work is sent again when there is room, and no row hears of it.
+      if (foundNoRoom(batch))
+        return { ...verdict('rate_limited', code, message), counted: false, noted: false };
+      const isQuota = classOfCode(code) === 'quota_exhausted';
+      return verdict(isQuota ? 'quota_exhausted' : 'batch_rejected', code, message);
     }
     default:
       return verdict('missing', null, 'Neither the output nor the error file has a line for this row.');

@@ -43,13 +43,15 @@ export function startJobs(
         cron: config.ROWMILL_POLL_CRON,
         limit: 10_000,
         run: (options) => poll.runOnce(deps, options),
-        wakes: (counts) => ((counts.ended ?? 0) > 0 ? ['harvest'] : []),
+        // What ended makes room in the provider's queue, and what is harvested in a budget.
+        wakes: (counts) => ((counts.ended ?? 0) > 0 ? ['harvest', 'submit'] : []),
       },
       {
         name: 'harvest',
         cron: config.ROWMILL_POLL_CRON,
         limit: 4,
         run: (options) => harvest.runOnce(deps, options),
+        wakes: (counts) => ((counts.harvested ?? 0) > 0 ? ['submit'] : []),
       },
       {
         name: 'sweep',

@@ -111,6 +111,9 @@ async function recordSome(deps: Deps, seen: [DuePoll, ProviderBatch][]): Promise
       requests_completed: Math.min(batch.counts.completed, highestCount),
       requests_failed: Math.min(batch.counts.failed, highestCount),
       provider_errors: batch.errors.length > 0 ? batch.errors : null,
+      input_tokens: batch.usage?.inputTokens ?? null,
+      cached_tokens: batch.usage?.cachedTokens ?? null,
+      output_tokens: batch.usage?.outputTokens ?? null,
     })),
   );
   const moved = new Set(states.filter(({ state }) => state !== 'running').map(({ batch_id }) => batch_id));

@@ -75,8 +75,8 @@ async function settle(
     await lease.letGoOfBatch(intent.batch_id, 'looked up at the provider, not found yet');
     return false;
   }
-  if (!(await lease.abandonBatch(intent.batch_id, 'the provider holds no batch of this key', true)))
-    return false;
+  const problem = 'the provider holds no batch of this key';
+  if (!(await lease.abandonBatch(intent.batch_id, problem, true, null))) return false;
   await deps.reached?.('intent_given_up');
   logger.info('the provider holds no such batch; its chunks wait again');
   if (intent.input_file_id !== null) await dropFile(deps, intent.input_file_id);

@@ -1,11 +1,13 @@
 import type { Deps } from '../deps.ts';
 import type { ClaimedChunk } from '../store/store.ts';
 import type { Submission } from '../submission/submission.ts';
+import type { Work } from '../submission/submit-work.ts';
 import type { Counts, RunOptions } from './job.ts';
 import { recoverIntents } from './recover-intents.ts';
 
 /**
- * Fetches chunks that nobody posted (no pg_net, or a lost post) and takes them to the provider; looks after
+ * Fetches chunks that nobody posted (no pg_net, or a lost post) or that waited for room, packed into batches, and takes
+ * them to the provider; looks after
  * intents whose worker fell silent. Two workers at once share the chunks; a crash lets the leases run out.
  */
 export async function runOnce(deps: Deps & { submission: Submission }, options: RunOptions): Promise<Counts> {
@@ -13,21 +15,14 @@ export async function runOnce(deps: Deps & { submission: Submission }, options: 
   if (options.signal.aborted) return { recovered, fetched: 0, submitted: 0, more: 0 };
 
   const lease = await deps.store.takeLease();
-  let chunks: ClaimedChunk[];
+  let work: Work[];
   let results: string[];
   try {
-    chunks = await lease.claimWaitingChunks(options.limit);
+    const chunks = await lease.claimWork(options.limit);
+    work = [...Map.groupBy(chunks, (chunk) => chunk.batch).values()].map(toWork);
     deps.metrics.chunks.inc({ came: 'fetched' }, chunks.length);
-    // A fetched chunk is read page by page when its turn comes; until then it takes no memory.
-    results = await Promise.all(
-      chunks.map((chunk) =>
-        deps.submission.submit(
-          lease,
-          { chunkId: chunk.chunk_id, pipelineId: chunk.pipeline_id, rowCount: chunk.row_count, rows: null },
-          0,
-        ),
-      ),
-    );
+    // Fetched chunks are read page by page when their turn comes; until then they take no memory.
+    results = await Promise.all(work.map((some) => deps.submission.submit(lease, some, 0)));
   } finally {
     lease.hold.end();
   }
@@ -35,9 +30,16 @@ export async function runOnce(deps: Deps & { submission: Submission }, options: 
   const done = results.filter((result) => result === 'submitted' || result === 'empty').length;
   return {
     recovered,
-    fetched: chunks.length,
+    fetched: work.reduce((sum, { chunks }) => sum + chunks.length, 0),
     submitted,
     // Only where all went well: what was postponed must not be fetched again in the same breath.
-    more: chunks.length === options.limit && done === chunks.length ? 1 : 0,
+    more: work.length === options.limit && done === work.length ? 1 : 0,
+  };
+}
+
+function toWork(chunks: ClaimedChunk[]): Work {
+  return {
+    pipelineId: chunks[0]!.pipeline_id,
+    chunks: chunks.map((chunk) => ({ chunkId: chunk.chunk_id, rowCount: chunk.row_count, rows: null })),
   };
 }

@@ -16,6 +16,8 @@ export type PipelineDefinition = {
   format: 'json' | 'text';
   /** Further fields of the request's body, such as temperature. */
   params: Record<string, unknown>;
+  /** The limit on output tokens that a budget demands where params set none; null: no budget holds. */
+  output_cap: number | null;
   /** The JSON Schema's own text, so that its keys keep their order; null for format `text`. */
   response_schema_text: string | null;
 };
@@ -27,3 +29,6 @@ export type PipelineOutput = { name: string; encoding: 'value' | 'json_text' };
 
 /** A row to send: its place in the chunk, the hash of its input, and the input itself. */
 export type InputRow = { n: number; hash: string; input: Record<string, string | null> };
+
+/** The same, once it is in flight; its limit on output tokens is multiplied by `scale` (1, or more after an answer was cut off). */
+export type HeldRow = InputRow & { scale: number };

@@ -38,3 +38,27 @@ export function classOfStatus(status: number): ErrorClass {
   if (status === 401 || status === 403) return 'unknown';
   return status >= 400 ? 'invalid_request' : 'unknown';
 }
+
+/** Whether a code says that the account has no money or quota left. */
+export function isQuotaCode(code: string | null): boolean {
+  return classOfCode(code) === 'quota_exhausted';
+}
+
+/** Codes of a refused batch that say something about the pipeline and nothing about the line that they name. */
+const ofWholeBatch = new Set([
+  'model_not_found',
+  'invalid_model',
+  'mismatched_model',
+  'model_mismatch',
+  'invalid_url',
+  'url_mismatch',
+  'streaming_unsupported',
+  'duplicate_custom_id',
+  'token_limit_exceeded',
+  'too_many_tasks',
+]);
+
+/** Takes the code of an error in a refused batch; returns whether every line would have met with it. */
+export function speaksOfWholeBatch(code: string | null): boolean {
+  return code !== null && ofWholeBatch.has(code);
+}

@@ -1,15 +1,16 @@
 import { RowmillError } from '../errors.ts';
 import { customId } from './custom-id.ts';
-import type { InputRow, PipelineDefinition } from './pipeline.ts';
+import { outputLimitOf, withOutputLimit } from './output-limit.ts';
+import type { HeldRow, PipelineDefinition } from './pipeline.ts';
 import { compilePrompt } from './prompt.ts';
 
 /** Why a row cannot be sent at all: an outcome already, settled without a request. */
 export type RequestProblem = { class: 'invalid_request'; message: string };
 
-/** The line without its newline, or the reason why there is none. */
-export type RequestLine = { line: string } | { problem: RequestProblem };
+/** The line without its newline, and the prompt in it; or the reason why there is none. */
+export type RequestLine = { line: string; prompt: string } | { problem: RequestProblem };
 
-export type WriteRequestLine = (chunkId: number, row: InputRow) => RequestLine;
+export type WriteRequestLine = (chunkId: number, row: HeldRow) => RequestLine;
 
 /**
  * Takes a pipeline; returns what writes a row's JSONL line. A prompt that is not well-formed Unicode is a
@@ -17,16 +18,25 @@ export type WriteRequestLine = (chunkId: number, row: InputRow) => RequestLine;
  * Raises RowmillError for a pipeline that cannot be compiled; writing a line raises only for a row whose
  * hash or place is malformed.
  *
- * Everything around the prompt is the same for all rows, so it is made JSON once.
+ * Everything around the prompt is the same for all rows of one scale, so it is made JSON once.
  */
 export function compileRequestLine(definition: PipelineDefinition): WriteRequestLine {
   const render = compilePrompt(definition.prompt, definition.inputs, definition.placeholder_style);
-  const [head, tail] =
-    definition.endpoint === '/v1/responses' ? responsesBody(definition) : chatBody(definition);
-  const beforePrompt = onOneLine(
-    `","method":"POST","url":${JSON.stringify(definition.endpoint)},"body":{${head}`,
-  );
-  const afterPrompt = onOneLine(`${tail}}}`);
+  const limit = outputLimitOf(definition);
+  const around = (scale: number): Around => {
+    const scaled = { ...definition, params: withOutputLimit(definition.params, limit, scale) };
+    const [head, tail] = definition.endpoint === '/v1/responses' ? responsesBody(scaled) : chatBody(scaled);
+    return [
+      onOneLine(`","method":"POST","url":${JSON.stringify(definition.endpoint)},"body":{${head}`),
+      onOneLine(`${tail}}}`),
+    ];
+  };
+  const byScale = new Map([[1, around(1)]]);
+  const aroundAt = (scale: number): Around => {
+    const known = byScale.get(scale) ?? around(scale);
+    byScale.set(scale, known);
+    return known;
+  };
 
   return (chunkId, row) => {
     const id = customId(chunkId, row.n, row.hash);
@@ -34,7 +44,9 @@ export function compileRequestLine(definition: PipelineDefinition): WriteRequest
     if (!prompt.isWellFormed()) {
       return { problem: { class: 'invalid_request', message: 'The prompt holds a lone UTF-16 surrogate.' } };
     }
-    return { line: `{"custom_id":"${id}${beforePrompt}${onOneLine(JSON.stringify(prompt))}${afterPrompt}` };
+    const [beforePrompt, afterPrompt] = aroundAt(row.scale);
+    const line = `{"custom_id":"${id}${beforePrompt}${onOneLine(JSON.stringify(prompt))}${afterPrompt}`;
+    return { line, prompt };
   };
 }
 

@@ -16,7 +16,7 @@ export type CountTokens = (text: string) => number;
  * Takes a pipeline; returns what estimates the input tokens of its requests, with o200k as the encoding of
  * every model. The same prompts in the same order get the same estimate, in every process.
  *
- * The tokenizer is loaded by the first count (a fifth of a second, 53 MB), never by compiling.
+ * The tokenizer (a fifth of a second, 53 MB) is loaded by `loadTokenizer` or by the first count, never by compiling.
  */
 export function compileTokenEstimate(definition: PipelineDefinition, countTokens: CountTokens = countO200k) {
   let shared: number | undefined;
@@ -181,10 +181,19 @@ let o200k: O200k | undefined;
 const nothingSpecial = { disallowedSpecial: new Set<string>() };
 
 function countO200k(text: string): number {
+  return loadTokenizer().countTokens(text, nothingSpecial);
+}
+
+/**
+ * Loads the tokenizer, where it is not loaded yet. Nothing else runs meanwhile, which is a second and more on a busy
+ * machine: whoever holds leases or keeps time loads it before.
+ */
+export function loadTokenizer(): O200k {
   if (o200k === undefined) {
     o200k = require('gpt-tokenizer/encoding/o200k_base') as O200k;
     // Words of several tokens, kept as they pass; its own default is 100,000.
     o200k.setMergeCacheSize(4000);
+    o200k.countTokens('', nothingSpecial);
   }
-  return o200k.countTokens(text, nothingSpecial);
+  return o200k;
 }

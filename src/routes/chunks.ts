@@ -91,6 +91,9 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
           return reply.code(200).send({ chunk_id: chunkId, status: 'waiting' as const });
         if (claim.status === 'known')
           return reply.code(200).send({ chunk_id: chunkId, status: 'known' as const });
+        // It is in its table, and taken when there is room.
+        if (claim.status === 'waits')
+          return reply.code(202).send({ chunk_id: chunkId, status: 'waiting' as const });
 
         isTaken = true;
         deps.metrics.chunks.inc({ came: 'posted' });
@@ -98,7 +101,11 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
         void submission
           .submit(
             lease,
-            { chunkId, pipelineId: claim.pipeline_id!, rowCount: claim.row_count!, rows: rows ?? null },
+            {
+              pipelineId: claim.pipeline_id!,
+              // Rows that were read before the pipeline was altered are read anew.
+              chunks: [{ chunkId, rowCount: claim.row_count!, rows: (claim.rows_hold && rows) || null }],
+            },
             Number(request.headers['content-length'] ?? 0),
           )
           .finally(() => lease.hold.end());

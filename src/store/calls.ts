@@ -2,13 +2,15 @@ import type { ErrorClass } from '../pipeline/error-classes.ts';
 
 export type ClaimStatus =
   | 'accepted'
+  | 'waits'
   | 'known'
   | 'paused'
   | 'unknown_pipeline'
   | 'unknown_chunk'
   | 'foreign_rows';
 
-export type ClaimedChunk = { chunk_id: number; pipeline_id: number; row_count: number };
+/** Chunks with the same `batch` are to travel in one. */
+export type ClaimedChunk = { batch: number; chunk_id: number; pipeline_id: number; row_count: number };
 export type StaleIntent = { batch_id: number; key: string; input_file_id: string | null; is_old: boolean };
 export type DuePoll = { batch_id: number; provider_batch_id: string; cancel_asked: boolean };
 export type EndedBatch = {
@@ -34,6 +36,8 @@ export type Verdict = {
   message: string;
   retried: boolean;
   counted: boolean;
+  /** false: it goes round again without a word, since it says nothing about the row. */
+  noted?: boolean;
   delay_seconds?: number;
 };
 export type FailedRow = Verdict & { c: number; n: number; h: string };
@@ -51,6 +55,8 @@ export type Slice = {
   input_tokens: number;
   cached_tokens: number;
   output_tokens: number;
+  /** Lines that told their usage. */
+  billed_requests: number;
 };
 export type SliceCounts = {
   enriched: number;
@@ -66,6 +72,34 @@ export type StartResult = 'started' | 'known' | 'stray' | 'foreign';
 /** A place of a chunk. */
 export type Place = { c: number; n: number };
 
+/** What the intent of a batch says: see `rowmill.begin_batch`. */
+export type BatchIntent = {
+  key: string;
+  chunk_ids: number[];
+  version: number;
+  requests: number;
+  bytes: number;
+  raw_input_tokens: number;
+  max_output_tokens: number | null;
+  left_over: Place[];
+  twins: (Place & { of: number })[];
+};
+export type BeginResult =
+  | { status: 'begun'; batch_id: number }
+  | { status: 'waits'; waits_for: string; reason: string; fits: number }
+  | { status: 'altered' }
+  | { status: 'lost' };
+/** A chunk that waits for room, and what it takes up. */
+export type HeldBackChunk = {
+  c: number;
+  requests: number;
+  bytes: number;
+  raw_input_tokens: number;
+  max_output_tokens: number | null;
+};
+/** Why the provider took no batch; null: it did not say no. */
+export type AbandonCause = 'tokens' | 'quota' | 'provider' | null;
+
 export type PollResult = {
   batch_id: number;
   provider_status: string;
@@ -75,4 +109,8 @@ export type PollResult = {
   requests_completed: number;
   requests_failed: number;
   provider_errors: EndedBatch['provider_errors'];
+  /** null where the provider tells no usage. */
+  input_tokens: number | null;
+  cached_tokens: number | null;
+  output_tokens: number | null;
 };

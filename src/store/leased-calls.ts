@@ -1,9 +1,12 @@
 import type {
+  AbandonCause,
+  BatchIntent,
+  BeginResult,
   ClaimedChunk,
   ClaimStatus,
   EndedBatch,
   FailedRow,
-  Place,
+  HeldBackChunk,
   Slice,
   SliceCounts,
   StaleIntent,
@@ -19,6 +22,7 @@ export function leasedCalls(transport: Transport, worker: string) {
     message: verdict.message,
     retried: verdict.retried,
     counted: verdict.counted,
+    noted: verdict.noted ?? true,
     delay_seconds: verdict.delay_seconds ?? null,
   });
   // What cannot be given back is nobody's loss: the lease runs out.
@@ -31,36 +35,27 @@ export function leasedCalls(transport: Transport, worker: string) {
         status: ClaimStatus;
         row_count: number | null;
         pipeline_id: number | null;
+        rows_hold: boolean;
       }>('claim_chunk', { chunk_id: chunkId, pipeline, worker, last_n: lastN });
       return claim!;
     },
-    claimWaitingChunks: (maxChunks: number) =>
-      transport.rows<ClaimedChunk>('claim_waiting_chunks', { worker, max_chunks: maxChunks }),
+    claimWork: (maxBatches: number) =>
+      transport.rows<ClaimedChunk>('claim_work', { worker, max_batches: maxBatches }),
+    holdBackChunks: (waitsFor: string | null, reason: string | null, chunks: HeldBackChunk[]) =>
+      transport.value<number>('hold_back_chunks', { worker, waits_for: waitsFor, reason, chunks }),
     /** Never rejects. */
     releaseChunk: (chunkId: number) => giveBack('release_chunk', { chunk_id: chunkId, worker }),
-    /** Resolves with the places that may be sent. */
-    holdRows: async (chunkId: number, rows: { n: number; hash: string }[]): Promise<Set<number>> => {
-      const held = await transport.rows<{ hold_rows: number }>('hold_rows', {
-        chunk_id: chunkId,
-        worker,
-        rows,
-      });
-      return new Set(held.map((row) => row.hold_rows));
+    /** Resolves with the places that may be sent, each with the scale of its limit on output tokens. */
+    holdRows: async (chunkId: number, rows: { n: number; hash: string }[]): Promise<Map<number, number>> => {
+      const args = { chunk_id: chunkId, worker, rows };
+      const held = await transport.rows<{ n: number; output_scale: number }>('hold_rows', args);
+      return new Map(held.map((row) => [row.n, row.output_scale]));
     },
     refuseRows: (chunkId: number, failures: Omit<FailedRow, 'c'>[]) =>
       transport.value<number>('refuse_rows', { chunk_id: chunkId, worker, failures }),
     closeChunk: (chunkId: number) => transport.value<boolean>('close_chunk', { chunk_id: chunkId, worker }),
 
-    /** Resolves with the batch's id; null where nothing may be sent. */
-    beginBatch: (key: string, chunkIds: number[], requests: number, bytes: number, leftOver: Place[]) =>
-      transport.value<number | null>('begin_batch', {
-        worker,
-        key,
-        chunk_ids: chunkIds,
-        requests,
-        bytes,
-        left_over: leftOver,
-      }),
+    beginBatch: (intent: BatchIntent) => transport.value<BeginResult>('begin_batch', { worker, ...intent }),
     noteInputFile: (batchId: number, inputFileId: string) =>
       transport.value<boolean>('note_input_file', { batch_id: batchId, worker, input_file_id: inputFileId }),
     claimStaleIntents: (maxBatches: number) =>
@@ -68,12 +63,13 @@ export function leasedCalls(transport: Transport, worker: string) {
     /** Never rejects. */
     letGoOfBatch: (batchId: number, problem: string | null) =>
       giveBack('let_go_of_batch', { batch_id: batchId, worker, problem }),
-    abandonBatch: (batchId: number, problem: string, mayHaveLeft: boolean) =>
+    abandonBatch: (batchId: number, problem: string, mayHaveLeft: boolean, cause: AbandonCause) =>
       transport.value<boolean>('abandon_batch', {
         batch_id: batchId,
         worker,
         problem,
         may_have_left: mayHaveLeft,
+        cause,
       }),
     rejectBatch: (batchId: number, verdict: Verdict, mayHaveLeft: boolean) =>
       transport.value<number | null>('reject_batch', {
@@ -99,8 +95,14 @@ export function leasedCalls(transport: Transport, worker: string) {
     /** Resolves with whether the file is to be given up. */
     noteGoneFile: (batchId: number) =>
       transport.value<boolean>('note_gone_file', { batch_id: batchId, worker }),
-    finishHarvest: (batchId: number, rest: Verdict) =>
-      transport.value<number | null>('finish_harvest', { batch_id: batchId, worker, ...verdictArgs(rest) }),
+    /** `foundNoRoom`: the batch was turned away because the provider's queue is full. */
+    finishHarvest: (batchId: number, rest: Verdict, foundNoRoom: boolean) =>
+      transport.value<number | null>('finish_harvest', {
+        batch_id: batchId,
+        worker,
+        ...verdictArgs(rest),
+        found_no_room: foundNoRoom,
+      }),
     finishBatch: (batchId: number) => transport.value<boolean>('finish_batch', { batch_id: batchId, worker }),
   };
 }

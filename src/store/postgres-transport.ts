@@ -10,6 +10,8 @@ const casts: Record<string, { type: string; write: (value: unknown) => string }>
   answers: { type: 'jsonb', write: JSON.stringify },
   failures: { type: 'jsonb', write: JSON.stringify },
   left_over: { type: 'jsonb', write: JSON.stringify },
+  twins: { type: 'jsonb', write: JSON.stringify },
+  chunks: { type: 'jsonb', write: JSON.stringify },
   polls: {
     type: 'jsonb',
     write: (value) => JSON.stringify(value, (_key, inner) => storable(inner)),

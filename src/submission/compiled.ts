@@ -1,12 +1,16 @@
 import type { Deps } from '../deps.ts';
 import { compileOutcome, type ReadOutcome } from '../pipeline/outcome.ts';
+import { type OutputLimit, outputLimitOf } from '../pipeline/output-limit.ts';
 import type { PipelineDefinition } from '../pipeline/pipeline.ts';
 import { compileRequestLine, type WriteRequestLine } from '../pipeline/request-line.ts';
+import { compileTokenEstimate } from '../pipeline/tokens.ts';
 
 export type Compiled = {
   definition: PipelineDefinition;
   writeLine: WriteRequestLine;
   readOutcome: ReadOutcome;
+  outputLimit: OutputLimit | null;
+  tokens: ReturnType<typeof compileTokenEstimate>;
 };
 
 const cache = new Map<string, Compiled>();
@@ -29,6 +33,8 @@ export async function loadPipeline(
       definition,
       writeLine: compileRequestLine(definition),
       readOutcome: compileOutcome(definition),
+      outputLimit: outputLimitOf(definition),
+      tokens: compileTokenEstimate(definition),
     };
     if (cache.size >= 100) cache.clear();
     cache.set(text, compiled);

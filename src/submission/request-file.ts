@@ -1,56 +1,164 @@
-import type { InputRow } from '../pipeline/pipeline.ts';
-import type { WriteRequestLine } from '../pipeline/request-line.ts';
+import type { HeldRow } from '../pipeline/pipeline.ts';
+import type { Place } from '../store/store.ts';
+import type { Compiled } from './compiled.ts';
 
-/** OpenAI takes 200 MB; one reading is 200 MiB. The smaller is safe under both. */
-export const maxFileBytes = 200_000_000;
+/** What one batch takes. OpenAI: 50,000 requests (or embedding inputs) and 200 MB; one reading is 200 MiB, the smaller is safe under both. */
+export type FileLimits = { bytes: number; requests: number };
+export const providerLimits: FileLimits = { bytes: 200_000_000, requests: 50_000 };
 
-export type RefusedRow = { n: number; hash: string; message: string };
+export type RefusedRow = { c: number; n: number; hash: string; message: string };
+/** A row whose answer is that of place `of` in the same chunk: they have one input. */
+export type Twin = Place & { of: number };
+/** What a chunk takes up in a file. */
+export type ChunkFigures = {
+  requests: number;
+  bytes: number;
+  raw_input_tokens: number;
+  max_output_tokens: number | null;
+};
+
+type Line = Place & { bytes: number; outputTokens: number };
 
 /**
  * A JSONL file in the making, held in memory as a list of parts. `add` takes rows until the file is full and
- * returns what it left over.
+ * returns what it left over; rows of a chunk with the same input share a line.
  */
 export class RequestFile {
-  readonly parts: Uint8Array[] = [];
+  parts: Uint8Array[] = [];
   readonly refused: RefusedRow[] = [];
-  requests = 0;
+  twins: Twin[] = [];
   bytes = 0;
-  readonly #chunkId: number;
-  readonly #write: WriteRequestLine;
-  readonly #maxBytes: number;
+  readonly #pipeline: Pick<Compiled, 'writeLine' | 'outputLimit' | 'tokens'>;
+  readonly #limits: FileLimits;
+  readonly #estimate: ReturnType<Compiled['tokens']['start']>;
+  #lines: Line[] = [];
+  /** The part of the estimate that is still in the file, after a cut. */
+  #share = 1;
+  #firstByHash = new Map<string, number>();
+  #chunkId: number | null = null;
 
-  constructor(chunkId: number, write: WriteRequestLine, maxBytes = maxFileBytes) {
-    this.#chunkId = chunkId;
-    this.#write = write;
-    this.#maxBytes = maxBytes;
+  constructor(
+    pipeline: Pick<Compiled, 'writeLine' | 'outputLimit' | 'tokens'>,
+    limits: FileLimits = providerLimits,
+  ) {
+    this.#pipeline = pipeline;
+    this.#limits = limits;
+    this.#estimate = pipeline.tokens.start();
   }
 
-  add(rows: InputRow[]): InputRow[] {
+  get requests(): number {
+    return this.#lines.length;
+  }
+
+  /** Input tokens of all requests, by the tokenizer. */
+  get rawInputTokens(): number {
+    return Math.ceil(this.#estimate.total() * this.#share);
+  }
+
+  /** The sum of the requests' own limits; null where they have none. */
+  get maxOutputTokens(): number | null {
+    if (this.#pipeline.outputLimit === null) return null;
+    return this.#lines.reduce((sum, line) => sum + line.outputTokens, 0);
+  }
+
+  /** Rows of one chunk; whoever begins another chunk does not come back to one before. */
+  add(chunkId: number, rows: HeldRow[]): HeldRow[] {
+    if (chunkId !== this.#chunkId) this.#firstByHash.clear();
+    this.#chunkId = chunkId;
+    const { writeLine, outputLimit } = this.#pipeline;
     let text = '';
     let textBytes = 0;
-    let requests = 0;
-    let at = 0;
-    for (; at < rows.length; at += 1) {
-      const row = rows[at]!;
-      const written = this.#write(this.#chunkId, row);
+    const leftOver: HeldRow[] = [];
+    for (const row of rows) {
+      const first = this.#firstByHash.get(row.hash);
+      if (first !== undefined) {
+        this.twins.push({ c: chunkId, n: row.n, of: first });
+        continue;
+      }
+      // Full: only twins of what is in the file come in now.
+      if (leftOver.length > 0) {
+        leftOver.push(row);
+        continue;
+      }
+      const written = writeLine(chunkId, row);
       if ('problem' in written) {
-        this.refused.push({ n: row.n, hash: row.hash, message: written.problem.message });
+        this.#refuse(chunkId, row, written.problem.message);
         continue;
       }
-      const lineBytes = Buffer.byteLength(written.line) + 1;
-      if (lineBytes > this.#maxBytes) {
-        const message = `The request has ${lineBytes} bytes; a batch takes ${this.#maxBytes} in all.`;
-        this.refused.push({ n: row.n, hash: row.hash, message });
+      const bytes = Buffer.byteLength(written.line) + 1;
+      if (bytes > this.#limits.bytes) {
+        this.#refuse(
+          chunkId,
+          row,
+          `The request has ${bytes} bytes; a batch takes ${this.#limits.bytes} in all.`,
+        );
         continue;
       }
-      if (this.bytes + textBytes + lineBytes > this.#maxBytes) break;
+      const isFull =
+        this.bytes + textBytes + bytes > this.#limits.bytes || this.#lines.length >= this.#limits.requests;
+      if (isFull) {
+        leftOver.push(row);
+        continue;
+      }
       text += `${written.line}\n`;
-      textBytes += lineBytes;
-      requests += 1;
+      textBytes += bytes;
+      this.#estimate.add(written.prompt);
+      this.#lines.push({ c: chunkId, n: row.n, bytes, outputTokens: (outputLimit?.tokens ?? 0) * row.scale });
+      this.#firstByHash.set(row.hash, row.n);
     }
     if (textBytes > 0) this.parts.push(Buffer.from(text));
     this.bytes += textBytes;
-    this.requests += requests;
-    return rows.slice(at);
+    return leftOver;
   }
+
+  /** Leaves the first so many requests in the file; returns the rows that lost theirs. */
+  cut(requests: number): Place[] {
+    const dropped = this.#lines.slice(requests);
+    const kept = this.#lines.slice(0, requests);
+    const bytes = kept.reduce((sum, line) => sum + line.bytes, 0);
+    this.#share *= this.bytes === 0 ? 1 : bytes / this.bytes;
+    this.parts = firstBytes(this.parts, bytes);
+    this.bytes = bytes;
+    this.#lines = kept;
+    const lost = new Set(dropped.map(({ c, n }) => `${c}-${n}`));
+    const orphans = this.twins.filter(({ c, of }) => lost.has(`${c}-${of}`));
+    this.twins = this.twins.filter(({ c, of }) => !lost.has(`${c}-${of}`));
+    return [...dropped, ...orphans].map(({ c, n }) => ({ c, n }));
+  }
+
+  /** What each chunk takes up, by its number; tokens in proportion to bytes. */
+  figures(): Map<number, ChunkFigures> {
+    const byChunk = new Map<number, ChunkFigures>();
+    const limited = this.#pipeline.outputLimit !== null;
+    for (const line of this.#lines) {
+      const figures = byChunk.get(line.c) ?? {
+        requests: 0,
+        bytes: 0,
+        raw_input_tokens: 0,
+        max_output_tokens: limited ? 0 : null,
+      };
+      figures.requests += 1;
+      figures.bytes += line.bytes;
+      if (figures.max_output_tokens !== null) figures.max_output_tokens += line.outputTokens;
+      byChunk.set(line.c, figures);
+    }
+    const perByte = this.bytes === 0 ? 0 : this.rawInputTokens / this.bytes;
+    for (const figures of byChunk.values()) figures.raw_input_tokens = Math.ceil(figures.bytes * perByte);
+    return byChunk;
+  }
+
+  #refuse(chunkId: number, row: HeldRow, message: string): void {
+    this.refused.push({ c: chunkId, n: row.n, hash: row.hash, message });
+  }
+}
+
+function firstBytes(parts: Uint8Array[], bytes: number): Uint8Array[] {
+  const kept: Uint8Array[] = [];
+  let left = bytes;
+  for (const part of parts) {
+    if (left <= 0) break;
+    kept.push(part.length <= left ? part : part.subarray(0, left));
+    left -= part.length;
+  }
+  return kept;
 }

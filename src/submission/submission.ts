@@ -1,17 +1,18 @@
 import type { Deps } from '../deps.ts';
 import { isDatabaseAway, messageOf, RowmillError } from '../errors.ts';
 import type { Lease } from '../store/store.ts';
-import { type AcceptedChunk, type SubmitResult, submitChunk } from './submit-chunk.ts';
+import { type FileLimits, providerLimits } from './request-file.ts';
+import { type SubmitResult, submitWork, type Work } from './submit-work.ts';
 
 export type Submission = ReturnType<typeof createSubmission>;
 
 export type SubmissionLimits = {
-  /** Chunks on their way at once. */
+  /** Batches on their way at once. */
   concurrency: number;
   /** Bytes of posted bodies in memory, beyond which a post is turned away. */
   maxBytes: number;
-  /** Bytes of one batch's file; without it, what the provider takes. */
-  maxFileBytes?: number;
+  /** What one batch takes; without it, what the provider does. */
+  file?: Partial<FileLimits>;
 };
 
 const defaultLimits: SubmissionLimits = { concurrency: 2, maxBytes: 48_000_000 };
@@ -44,26 +45,28 @@ export function createSubmission(
     }
   }
 
-  async function submit(lease: Lease, chunk: AcceptedChunk, bytes: number): Promise<SubmitResult | 'failed'> {
+  async function submit(lease: Lease, work: Work, bytes: number): Promise<SubmitResult | 'failed'> {
     bytesInHand += bytes;
     deps.metrics.bytesInHand.set(bytesInHand);
     try {
-      const result = await withTurn(() => submitChunk(deps, lease, chunk, signal, limits.maxFileBytes));
+      const result = await withTurn(() =>
+        submitWork(deps, lease, work, signal, { ...providerLimits, ...limits.file }),
+      );
       deps.metrics.batches.inc({ result });
       if (result === 'submitted') onSubmitted();
       return result;
     } catch (error) {
       deps.metrics.batches.inc({ result: 'failed' });
-      const logger = deps.logger.child({ chunk: chunk.chunkId });
+      const logger = deps.logger.child({ chunk: work.chunks[0]?.chunkId, chunks: work.chunks.length });
       const message = messageOf(error);
       const isLost = error instanceof RowmillError && error.code === 'lease_lost';
       if (isLost || isDatabaseAway(error)) {
-        logger.warn(`submitting a chunk broke off; whoever finds it goes on: ${message}`);
+        logger.warn(`submitting chunks broke off; whoever finds it goes on: ${message}`);
       } else {
-        logger.error({ err: error }, 'submitting a chunk failed; it waits again');
-        await deps.store.notePipelineProblem(chunk.pipelineId, message).catch(() => {});
+        logger.error({ err: error }, 'submitting chunks failed; they wait again');
+        await deps.store.notePipelineProblem(work.pipelineId, message).catch(() => {});
       }
-      await lease.releaseChunk(chunk.chunkId);
+      for (const { chunkId } of work.chunks) await lease.releaseChunk(chunkId);
       return 'failed';
     } finally {
       bytesInHand -= bytes;
@@ -74,12 +77,12 @@ export function createSubmission(
   return {
     /** Whether a body of so many bytes may come in; one alone always may. */
     hasRoom: (bytes: number) => bytesInHand === 0 || bytesInHand + bytes <= limits.maxBytes,
-    /** Resolves when the chunk's fate is known; never rejects. The chunk is under the lease, which the caller ends. */
-    submit(lease: Lease, chunk: AcceptedChunk, bytes: number): Promise<SubmitResult | 'failed'> {
-      const work = submit(lease, chunk, bytes);
-      inHand.add(work);
-      void work.finally(() => inHand.delete(work));
-      return work;
+    /** Resolves when the fate of the chunks is known; never rejects. They are under the lease, which the caller ends. */
+    submit(lease: Lease, work: Work, bytes: number): Promise<SubmitResult | 'failed'> {
+      const result = submit(lease, work, bytes);
+      inHand.add(result);
+      void result.finally(() => inHand.delete(result));
+      return result;
     },
     /** Resolves when nothing is on its way any more. */
     async drain(): Promise<void> {

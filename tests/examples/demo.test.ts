@@ -86,7 +86,9 @@ describe('the demo with --exit', () => {
     expect(code).toBe(1);
     expect(await enriched()).toBe(299);
     expect(out).toContain('299 of 300 enriched');
-    expect(out).toMatch(/1 row not enriched\s+2 The Kid: It failed: .*never_summarized/s);
+    expect(out).toMatch(
+      /1 row not enriched\s+2 The Kid: It failed after one attempt, .*: type_mismatch: .*never_summarized/s,
+    );
   });
 
   test('gives up after --timeout, leaves with 1 and says what is pending', async () => {

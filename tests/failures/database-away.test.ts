@@ -134,7 +134,7 @@ describe('with a database that goes away', () => {
     await sql`insert into films (title) values ('Film 1')`;
     await sql`select rowmill.flush('films')`;
     await sql`select * from rowmill.claim_chunk(1, 'films', 'w/1')`;
-    await sql`select rowmill.begin_batch('w/1', 'a key', array[1]::bigint[], 1, 1)`;
+    await sql`select rowmill.begin_batch('w/1', 'a key', array[1]::bigint[], 1, 1, 1, 1, null)`;
     await sql`insert into films (title) values ('Film 2')`;
     await database.crash();
     await database.start();

@@ -4,6 +4,7 @@ import { verdictOnTheRest } from '../../src/jobs/harvest.ts';
 import * as poll from '../../src/jobs/poll.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import { answerLine, failureLine, jsonl, unexecutedLine } from '../support/fake-provider.ts';
+import { queuedKeys } from '../support/sql-factories.ts';
 import {
   answers,
   batches,
@@ -26,6 +27,9 @@ describe('what becomes of the rows of a batch that', () => {
   afterEach(() => world.stop());
 
   const run = () => harvest.runOnce(world.worker, options());
+
+  /** The film that a request asks about; they are in one chunk, in the order of their keys. */
+  const keyOf = (customId: string) => Number(customId.split('-')[1]) + 1;
 
   /** Sends what failed once more; returns its requests' ids. */
   async function again(): Promise<string[]> {
@@ -67,7 +71,7 @@ describe('what becomes of the rows of a batch that', () => {
   });
 
   it('failed as a whole: it is sent again up to max_attempts, then its rows stand in row_failures', async () => {
-    const errors = [{ code: 'invalid_json_line', message: 'line 1 is not JSON', line: 1 }];
+    const errors = [{ code: 'empty_file', message: 'the file is empty', line: null }];
     await submitted(world, 1, 3);
     await ended(world, 'failed', { errors });
     await run();
@@ -75,7 +79,7 @@ describe('what becomes of the rows of a batch that', () => {
       [1, 2, 3].map((id) => ({
         key: [id],
         error_class: 'batch_rejected',
-        code: 'invalid_json_line',
+        code: 'empty_file',
         attempts: 1,
       })),
     );
@@ -84,27 +88,52 @@ describe('what becomes of the rows of a batch that', () => {
     await run();
     const final = await world.sql`select message, attempts from rowmill.row_failures`;
     expect(final).toHaveLength(3);
-    expect(final[0]).toEqual({ message: 'The provider refused the batch: line 1 is not JSON', attempts: 2 });
+    expect(final[0]).toEqual({ message: 'The provider refused the batch: the file is empty', attempts: 2 });
     expect(world.fake.batches.size).toBe(2);
   });
 
-  it('failed for want of room: no attempt is counted, however often, and it waits a minute', async () => {
+  it('failed for one of its lines: that row stands in row_failures, and the others go round uncounted', async () => {
+    const ids = await submitted(world, 1, 3);
+    const errors = [{ code: 'invalid_json_line', message: 'line 2 is not JSON', line: 2 }];
+    await ended(world, 'failed', { errors });
+    await run();
+    expect(await failures(world)).toEqual([
+      {
+        ...{ key: [keyOf(ids[1]!)], error_class: 'invalid_request', code: 'invalid_json_line' },
+        ...{ attempts: 1, is_final: true },
+      },
+    ]);
+    expect(await status(world)).toMatchObject({ pending: 2, retrying: 0, failed: 1 });
+    expect(await queuedKeys(world.sql, 1)).toEqual([[keyOf(ids[0]!)], [keyOf(ids[2]!)]]);
+    expect(await again()).toHaveLength(2);
+  });
+
+  it('failed for want of room: no row hears of it, however often, and the model is left alone ever longer', async () => {
     await submitted(world, 1, 3);
-    for (let round = 0; round < 3; round += 1) {
+    for (const seconds of [15, 30, 60, 120, 240]) {
       await ended(world, 'failed', {
         errors: [{ code: 'token_limit_exceeded', message: 'full', line: null }],
       });
       await run();
-      expect(await failures(world)).toMatchObject(Array(3).fill({ attempts: 0, is_final: false }));
-      const [wait] = await world.sql`
-        select extract(epoch from queued_at - now())::integer as seconds from rowmill.pending_keys`;
-      expect(wait!.seconds).toBeGreaterThan(50);
-      expect(wait!.seconds).toBeLessThanOrEqual(60);
+      expect(await failures(world)).toEqual([]);
+      expect(await status(world)).toMatchObject({ retrying: 0, failed: 0, problem: null });
+      const [state] = await world.sql`
+        select extract(epoch from blocked_until - now())::float8 as seconds from rowmill.model_states`;
+      expect(state!.seconds).toBeGreaterThan(seconds - 5);
+      expect(state!.seconds).toBeLessThanOrEqual(seconds);
+      // Nothing is sent in the same breath.
+      await world.sql`select rowmill.flush('films')`;
+      expect(await submit.runOnce(world.worker, options())).toMatchObject({ submitted: 0 });
+      expect((await status(world)).waiting_reason).toContain('queue for gpt-4o-mini is full');
+      expect((await again()).length).toBeGreaterThan(0);
+    }
+    // With room again, all of it goes, however little was tried at last.
+    for (let round = 0; round < 3; round += 1) {
+      await ended(world, 'completed', { output: answers(world.fake.customIds()) });
+      await run();
+      if ((await status(world)).enriched === 3) break;
       await again();
     }
-    const ids = world.fake.customIds();
-    await ended(world, 'completed', { output: answers(ids) });
-    await run();
     expect(await status(world)).toMatchObject({ enriched: 3, retrying: 0, failed: 0 });
   });
 
@@ -197,9 +226,14 @@ describe('the verdict on rows that no file mentions', () => {
       message: 'The provider refused the batch: because',
     });
     expect(verdict('failed', 'token_limit_exceeded')).toMatchObject({
+      class: 'rate_limited',
       counted: false,
       retried: true,
-      delay_seconds: 60,
+      noted: false,
+    });
+    expect(verdict('failed', 'insufficient_quota')).toMatchObject({
+      class: 'quota_exhausted',
+      counted: false,
     });
     expect(verdict('a word of tomorrow')).toMatchObject({ class: 'missing' });
   });

@@ -71,7 +71,7 @@ export async function startJobWorld(
     const limits = { concurrency: 1, maxBytes: 48_000_000 };
     const submission = createSubmission(deps, overrides.signal ?? new AbortController().signal, () => {}, {
       ...limits,
-      ...(overrides.maxFileBytes === undefined ? {} : { maxFileBytes: overrides.maxFileBytes }),
+      ...(overrides.maxFileBytes === undefined ? {} : { file: { bytes: overrides.maxFileBytes } }),
     });
     return { ...deps, submission, leased };
   };
@@ -131,7 +131,7 @@ export function answers(customIds: string[], summary = 'a summary'): string {
   return jsonl(customIds.map((id) => answerLine(id, summary)));
 }
 
-/** Whatever waits for its time has waited long enough: leases, polls, fetches and retries. */
+/** Whatever waits for its time has waited long enough: leases, polls, fetches, retries, and a provider that took no batch. */
 export async function passTime(world: JobWorld, time = '1 hour'): Promise<void> {
   const { sql } = world;
   await sql`update rowmill.chunks set lease_until = lease_until - ${time}::text::interval, posted_at = posted_at - ${time}::text::interval`;
@@ -139,6 +139,8 @@ export async function passTime(world: JobWorld, time = '1 hour'): Promise<void> 
     update rowmill.batch_processing_details
     set lease_until = lease_until - ${time}::text::interval, poll_at = poll_at - ${time}::text::interval`;
   await sql`update rowmill.pending_keys set queued_at = queued_at - ${time}::text::interval`;
+  await sql`update rowmill.pipelines set wait_until = wait_until - ${time}::text::interval`;
+  await sql`update rowmill.model_states set blocked_until = blocked_until - ${time}::text::interval`;
 }
 
 export async function age(world: JobWorld, time: string): Promise<void> {

@@ -5,6 +5,7 @@ import * as sweep from '../../src/jobs/sweep.ts';
 import * as tick from '../../src/jobs/tick.ts';
 import type { Lease, Slice, Verdict } from '../../src/store/store.ts';
 import { providerError } from '../support/fake-provider.ts';
+import { makeIntent } from '../support/make-intent.ts';
 import { answer, type HeldRow } from '../support/sql-factories.ts';
 import {
   age,
@@ -24,7 +25,7 @@ import {
 
 const tables = [
   ...['chunks', 'chunk_rows', 'batch_processing_details', 'pending_keys', 'failures', 'answered_rows'],
-  'pipelines',
+  ...['spending', 'model_states', 'pipelines'],
 ].map((name) => `rowmill.${name}`);
 
 let world: JobWorld;
@@ -34,7 +35,8 @@ beforeAll(async () => {
 afterAll(() => world.stop());
 beforeEach(async () => {
   await world.sql.unsafe(`truncate films, ${tables.slice(0, -1).join(', ')}`);
-  await world.sql`update rowmill.pipelines set problem = null, problem_at = null, problem_by = null`;
+  // Its problems, and that it was paused after so many batches whose rows were missing.
+  await world.sql`select rowmill.resume_pipeline('films')`;
   for (const map of [world.fake.files, world.fake.names, world.fake.batches]) map.clear();
   for (const method of Object.keys(world.fake.before)) delete world.fake.before[method as never];
 });
@@ -55,13 +57,18 @@ type Scene = { chunkId: number; batchId: number; rows: HeldRow[] };
 type Setting = { claim(lease: Lease): Promise<Scene>; takeOver(lease: Lease, scene: Scene): Promise<void> };
 
 async function takeChunk(lease: Lease): Promise<Scene> {
-  const [chunk] = await lease.claimWaitingChunks(1);
+  const [chunk] = await lease.claimWork(1);
   return { chunkId: chunk!.chunk_id, batchId: 0, rows: [] };
 }
 async function holdAll(lease: Lease, scene: Scene): Promise<void> {
   const read = await world.worker.store.readChunk(scene.chunkId, 0, 10);
   await lease.holdRows(scene.chunkId, read);
   scene.rows = read.map((row) => ({ c: scene.chunkId, n: row.n, h: row.hash, input: row.input }));
+}
+async function begin(lease: Lease, { chunkId }: Scene): Promise<number> {
+  const begun = await lease.beginBatch(makeIntent([chunkId]));
+  if (begun.status !== 'begun') throw new Error(`no batch was begun: ${JSON.stringify(begun)}`);
+  return begun.batch_id;
 }
 async function leaseRunsOut(): Promise<void> {
   await passTime(world, '3 minutes');
@@ -92,7 +99,7 @@ const heldChunk: Setting = {
 const intent: Setting = {
   async claim(lease) {
     const scene = await heldChunk.claim(lease);
-    scene.batchId = (await lease.beginBatch('a key', [scene.chunkId], 3, 100, []))!;
+    scene.batchId = await begin(lease, scene);
     return scene;
   },
   async takeOver(lease) {
@@ -109,6 +116,7 @@ const endedBatch: Setting = {
         ...{ batch_id: scene.batchId, provider_status: 'completed', is_terminal: true },
         ...{ output_file_id: 'out', error_file_id: null, provider_errors: null },
         ...{ requests_completed: 3, requests_failed: 0 },
+        ...{ input_tokens: null, cached_tokens: null, output_tokens: null },
       },
     ]);
     expect(await lease.claimEndedBatches(1)).toHaveLength(1);
@@ -123,7 +131,7 @@ const verdict: Verdict = { class: 'missing', code: null, message: 'm', retried: 
 const harvestedBatch: Setting = {
   async claim(lease) {
     const scene = await endedBatch.claim(lease);
-    expect(await lease.finishHarvest(scene.batchId, verdict)).toBe(3);
+    expect(await lease.finishHarvest(scene.batchId, verdict, false)).toBe(3);
     return scene;
   },
   takeOver: endedBatch.takeOver,
@@ -131,7 +139,7 @@ const harvestedBatch: Setting = {
 const sweptIntent: Setting = {
   async claim(lease) {
     const scene = await intent.claim(lease);
-    await lease.abandonBatch(scene.batchId, 'p', true);
+    await lease.abandonBatch(scene.batchId, 'p', true, null);
     expect(await lease.claimSweeps(1)).toHaveLength(1);
     return scene;
   },
@@ -145,6 +153,7 @@ const slice = (rows: HeldRow[]): Slice => ({
   ...{ file: 'output', from_position: 0, to_position: 100, failures: [] },
   answers: rows.map((row) => answer(row, 'an answer')) as Slice['answers'],
   ...{ unknown_lines: 0, repeated_lines: 0, input_tokens: 10, cached_tokens: 0, output_tokens: 5 },
+  billed_requests: rows.length,
 });
 const refusal = {
   class: 'invalid_request',
@@ -160,7 +169,7 @@ const calls: [string, Setting, (lease: Lease, scene: Scene) => Promise<unknown>,
     'holdRows',
     chunk,
     async (lease, { chunkId }) => lease.holdRows(chunkId, await world.worker.store.readChunk(chunkId, 0, 10)),
-    new Set(),
+    new Map(),
   ],
   [
     'refuseRows',
@@ -173,20 +182,30 @@ const calls: [string, Setting, (lease: Lease, scene: Scene) => Promise<unknown>,
     0,
   ],
   ['closeChunk', chunk, (lease, { chunkId }) => lease.closeChunk(chunkId), false],
+  [
+    'holdBackChunks',
+    heldChunk,
+    (lease, { chunkId }) =>
+      lease.holdBackChunks('tokens', 'no room', [
+        { c: chunkId, requests: 3, bytes: 100, raw_input_tokens: 60, max_output_tokens: null },
+      ]),
+    0,
+  ],
   ['releaseChunk', heldChunk, (lease, { chunkId }) => lease.releaseChunk(chunkId), false],
   [
     'beginBatch',
     heldChunk,
-    (lease, { chunkId }) => lease.beginBatch('key', [chunkId], 1, 1, [{ c: chunkId, n: 2 }]),
-    null,
+    (lease, { chunkId }) =>
+      lease.beginBatch(makeIntent([chunkId], { requests: 2, left_over: [{ c: chunkId, n: 2 }] })),
+    { status: 'lost' },
   ],
   ['noteInputFile', intent, (lease, { batchId }) => lease.noteInputFile(batchId, 'file-late'), false],
-  ['abandonBatch', intent, (lease, { batchId }) => lease.abandonBatch(batchId, 'p', true), false],
+  ['abandonBatch', intent, (lease, { batchId }) => lease.abandonBatch(batchId, 'p', true, null), false],
   ['rejectBatch', intent, (lease, { batchId }) => lease.rejectBatch(batchId, verdict, true), null],
   ['letGoOfBatch, of an intent', intent, (lease, { batchId }) => lease.letGoOfBatch(batchId, 'p'), false],
   ['applyResults', endedBatch, (lease, { batchId, rows }) => lease.applyResults(batchId, slice(rows)), null],
   ['noteGoneFile', endedBatch, (lease, { batchId }) => lease.noteGoneFile(batchId), false],
-  ['finishHarvest', endedBatch, (lease, { batchId }) => lease.finishHarvest(batchId, verdict), null],
+  ['finishHarvest', endedBatch, (lease, { batchId }) => lease.finishHarvest(batchId, verdict, false), null],
   ['letGoOfBatch, of a harvest', endedBatch, (lease, { batchId }) => lease.letGoOfBatch(batchId, 'p'), false],
   ['finishBatch', harvestedBatch, (lease, { batchId }) => lease.finishBatch(batchId), false],
   ['finishSweep', sweptIntent, (lease, { batchId }) => lease.finishSweep(batchId, 0), false],
@@ -219,7 +238,7 @@ describe('a claim whose answer is lost', () => {
   it('of chunks is not renewed, although its worker lives: they run out, and are sent by another', async () => {
     await queue(world, 1, 3);
     const worker = world.another('unlucky');
-    replaceCall(worker, 'claimWaitingChunks', (claim, max) => claim(max).then(lost));
+    replaceCall(worker, 'claimWork', (claim, max) => claim(max).then(lost));
     await expect(submit.runOnce(worker, options())).rejects.toThrow('the connection broke');
     expect(await chunkStates(world)).toEqual(['accepted']);
     expect(await worker.store.renewLeases()).toBe(0);
@@ -295,7 +314,7 @@ describe('what a worker has in hand', () => {
     await queue(world, 11, 13);
     const begun = await store.takeLease();
     const scene = await takeChunk(begun);
-    await begun.beginBatch('a key', [scene.chunkId], 3, 100, []);
+    await begin(begun, scene);
     await queue(world, 21, 23);
     const dropped = await store.takeLease();
     await takeChunk(dropped);
@@ -346,7 +365,7 @@ describe('what a worker has in hand', () => {
     await harvest.runOnce(worker, options());
     expect(await status(world)).toMatchObject({ enriched: 3 });
     const broken = () => Promise.reject(new Error('out of reach'));
-    for (const name of ['claimWaitingChunks', 'claimEndedBatches', 'claimSweeps'] as const) {
+    for (const name of ['claimWork', 'claimEndedBatches', 'claimSweeps'] as const) {
       replaceCall(worker, name, broken);
     }
     for (const job of jobs) await expect(job.runOnce(worker, options())).rejects.toThrow('out of reach');

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as submit from '../../src/jobs/submit.ts';
+import { makeIntent } from '../support/make-intent.ts';
 import {
   aborted,
   batches,
@@ -98,8 +99,8 @@ describe('the submit job', () => {
   it('takes no stale intent once the signal is aborted', async () => {
     await queue(world, 1, 5);
     const lease = await world.another('dead').store.takeLease();
-    const [chunk] = await lease.claimWaitingChunks(1);
-    await lease.beginBatch('a key', [chunk!.chunk_id], 5, 100, []);
+    const [chunk] = await lease.claimWork(1);
+    await lease.beginBatch(makeIntent([chunk!.chunk_id], { requests: 5 }));
     await passTime(world);
     await submit.runOnce(world.worker, aborted());
     expect((await batches(world))[0]!.owner).toBe('dead/1');
@@ -131,10 +132,10 @@ describe('the submit job', () => {
   it('a chunk fetched before its pipeline was dropped is not sent', async () => {
     await queue(world, 1, 5);
     const lease = await world.worker.store.takeLease();
-    const [chunk] = await lease.claimWaitingChunks(1);
+    const [chunk] = await lease.claimWork(1);
     await world.sql`select rowmill.drop_pipeline('films')`;
     const { chunk_id: chunkId, pipeline_id: pipelineId, row_count: rowCount } = chunk!;
-    const taken = { chunkId, pipelineId, rowCount, rows: null };
+    const taken = { pipelineId, chunks: [{ chunkId, rowCount, rows: null }] };
     expect(await world.worker.submission.submit(lease, taken, 0)).toBe('lost');
     expect(world.fake.calls).toEqual([]);
   });

@@ -75,8 +75,8 @@ describe('the tick job', () => {
   it('releases the chunks whose lease ran out, and leaves those alone that are renewed', async () => {
     await queue(world, 1, 10);
     const { store } = world.worker;
-    const [mine] = await (await store.takeLease()).claimWaitingChunks(1);
-    const [other] = await (await world.another('w2').store.takeLease()).claimWaitingChunks(1);
+    const [mine] = await (await store.takeLease()).claimWork(1);
+    const [other] = await (await world.another('w2').store.takeLease()).claimWork(1);
     await passTime(world, '110 seconds');
     expect(await store.renewLeases()).toBe(1);
     expect(await tick.runOnce(world.worker, options())).toMatchObject({ released: 0 });
@@ -90,7 +90,7 @@ describe('the tick job', () => {
 
   it('a chunk whose worker fell silent waits again, and another worker sends it', async () => {
     await queue(world, 1, 3);
-    await (await world.another('dead').store.takeLease()).claimWaitingChunks(1);
+    await (await world.another('dead').store.takeLease()).claimWork(1);
     expect(await submit.runOnce(world.worker, options())).toMatchObject({ fetched: 0 });
     await passTime(world);
     expect(await tick.runOnce(world.worker, options())).toMatchObject({ released: 1 });
@@ -101,7 +101,7 @@ describe('the tick job', () => {
     await queue(world, 1, 3);
     const { store } = world.worker;
     const lease = await store.takeLease();
-    const [chunk] = await lease.claimWaitingChunks(1);
+    const [chunk] = await lease.claimWork(1);
     await world.sql`alter function rowmill.release_chunk(bigint, text) rename to release_chunk_gone`;
     expect(await lease.releaseChunk(chunk!.chunk_id)).toBe(false);
     lease.hold.end();

@@ -13,10 +13,12 @@ test('only what would fail again, or has no row, is never retried', () => {
   ]);
 });
 
-test('only what the batch or the row itself overtook keeps its attempts', () => {
+test('only what the batch, the row itself or the account overtook keeps its attempts', () => {
   expect(where((name) => !errorClasses[name].counted)).toEqual([
     'batch_expired',
     'batch_cancelled',
+    // pauses the pipeline, so that it does not go round
+    'quota_exhausted',
     'stale_input',
     'row_gone',
   ]);

@@ -30,6 +30,7 @@ export function makeDefinition(changes: Partial<PipelineDefinition> = {}): Pipel
     endpoint: '/v1/chat/completions',
     format: 'json',
     params: {},
+    output_cap: null,
     response_schema_text: filmSchema,
     ...changes,
   };

@@ -8,6 +8,7 @@ function write(changes: Partial<PipelineDefinition>, title = 'Heat'): string {
     n: 7,
     hash,
     input: { Title: title, Description: null },
+    scale: 1,
   });
   if ('problem' in result) throw new Error(result.problem.message);
   return result.line;
@@ -129,14 +130,14 @@ describe('compileRequestLine and hostile text', () => {
   test('a lone surrogate is a problem of the row, not of the chunk', () => {
     const writeLine = compileRequestLine(makeDefinition());
     const input = { Title: 'cut \ud83d', Description: 'd' };
-    expect(writeLine(42, { n: 0, hash, input })).toEqual({
+    expect(writeLine(42, { n: 0, hash, input, scale: 1 })).toEqual({
       problem: { class: 'invalid_request', message: expect.stringContaining('surrogate') as string },
     });
   });
 
   test('a malformed hash never reaches a line', () => {
     const writeLine = compileRequestLine(makeDefinition());
-    expect(() => writeLine(42, { n: 0, hash: '","url":"/v1/x"', input: {} })).toThrow(
+    expect(() => writeLine(42, { n: 0, hash: '","url":"/v1/x"', input: {}, scale: 1 })).toThrow(
       expect.objectContaining({ code: 'custom_id_invalid' }) as Error,
     );
   });

@@ -53,7 +53,7 @@ describe('a batch, from rows to values', () => {
       const definition = makeDefinition({ endpoint });
       const write = compileRequestLine(definition);
       const parts = texts.map((Description, n) => {
-        const result = write(42, { n, hash, input: { Title: `Film ${n}`, Description } });
+        const result = write(42, { n, hash, input: { Title: `Film ${n}`, Description }, scale: 1 });
         return Buffer.from(`${'line' in result ? result.line : ''}\n`);
       });
 

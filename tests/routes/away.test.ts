@@ -128,7 +128,7 @@ describe('a worker whose database is away', () => {
     expect(submitted).toEqual([]);
   });
 
-  it.each(['known', 'paused', 'unknown_pipeline', 'unknown_chunk', 'foreign_rows'])(
+  it.each(['known', 'paused', 'waits', 'unknown_pipeline', 'unknown_chunk', 'foreign_rows'])(
     'there or not, keeps no lease of a chunk that it did not get: %s',
     async (status) => {
       const { transport, calls } = notingTransport();
@@ -137,9 +137,10 @@ describe('a worker whose database is away', () => {
       const { rows } = transport;
       transport.rows = async <Row>(name: string, args: Record<string, unknown>) =>
         name === 'claim_chunk'
-          ? ([{ status, row_count: null, pipeline_id: null }] as Row[])
+          ? ([{ status, row_count: null, pipeline_id: null, rows_hold: false }] as Row[])
           : await rows<Row>(name, args);
-      expect((await app.inject(post())).statusCode).toBe(['known', 'paused'].includes(status) ? 200 : 422);
+      const expected = { known: 200, paused: 200, waits: 202 }[status] ?? 422;
+      expect((await app.inject(post())).statusCode).toBe(expected);
       await store.renewLeases();
       expect(calls.at(-1)).toMatchObject({ args: { leases: [] } });
       expect(submitted).toEqual([]);
@@ -154,7 +155,7 @@ describe('a worker whose database is away', () => {
     const { rows } = transport;
     transport.rows = async <Row>(name: string, args: Record<string, unknown>) =>
       name === 'claim_chunk'
-        ? ([{ status: 'accepted', row_count: 1, pipeline_id: 1 }] as Row[])
+        ? ([{ status: 'accepted', row_count: 1, pipeline_id: 1, rows_hold: true }] as Row[])
         : await rows<Row>(name, args);
     expect((await app.inject(post())).statusCode).toBe(202);
     await store.renewLeases();

@@ -3,10 +3,12 @@ import { createDatabase, type TestDatabase } from '../support/database.ts';
 import {
   answer,
   apply,
+  begunBatch,
   createFilms,
   createPipeline,
   emptyQueue,
   endBatch,
+  finishHarvest,
   type HeldRow,
   insertFilms,
   startBatch,
@@ -43,7 +45,7 @@ describe('while something older is unread', () => {
     const read = await sql<{ n: number; hash: string; input: HeldRow['input'] }[]>`
       select * from rowmill.read_chunk(${chunkId}, 0, 1000)`;
     const held = await sql`
-      select hold_rows as n from rowmill.hold_rows(${chunkId}, 'w', ${sql.json(read.map(({ n, hash }) => ({ n, hash })))})`;
+      select n from rowmill.hold_rows(${chunkId}, 'w', ${sql.json(read.map(({ n, hash }) => ({ n, hash })))})`;
     const mine = new Set(held.map((row) => row.n));
     const rows = read.filter((row) => mine.has(row.n));
     return {
@@ -55,17 +57,16 @@ describe('while something older is unread', () => {
     const batch = await startBatch(sql, taken);
     await endBatch(sql, batch.batchId);
     await apply(sql, batch.batchId, { answers: batch.rows.map((row) => answer(row, 'x')) });
-    await sql`select rowmill.finish_harvest(${batch.batchId}, 'w', 'missing', null, 'no line', true, true)`;
+    await finishHarvest(sql, batch.batchId);
   }
   /** Films 1 to 4, of which 3 and 4 found no room; then the intent was given up, and the chunk waits with all four. */
   async function leaveOver(): Promise<number> {
     await insertFilms(sql, 1, 4, table);
     const chunk = await form();
     await take(chunk);
-    const leftOver = sql.json([2, 3].map((n) => ({ c: chunk, n })));
-    const [intent] = await sql`
-      select rowmill.begin_batch('w', ${`key ${name}`}, ${sql.array([chunk], 20)}, 2, 1, ${leftOver}) as id`;
-    await sql`select rowmill.abandon_batch(${intent!.id}, 'w', 'p', false)`;
+    const leftOver = [2, 3].map((n) => ({ c: chunk, n }));
+    const intent = await begunBatch(sql, [chunk], { key: `key ${name}`, requests: 2, leftOver });
+    await sql`select rowmill.abandon_batch(${intent}, 'w', 'p', false)`;
     return chunk;
   }
   async function leaveUnread(): Promise<void> {

@@ -3,12 +3,14 @@ import { createDatabase, type TestDatabase } from '../support/database.ts';
 import {
   answer,
   apply,
+  begunBatch,
   createFilms,
   createPipeline,
   type EndedBatch,
   emptyQueue,
   endBatch,
   failure,
+  finishHarvest,
   type HeldRow,
   insertFilms,
   startBatch,
@@ -54,7 +56,7 @@ describe('an answer', () => {
     const read = await sql<{ n: number; hash: string; input: HeldRow['input'] }[]>`
       select * from rowmill.read_chunk(${chunkId}, 0, 1000)`;
     const held = await sql`
-      select hold_rows as n from rowmill.hold_rows(${chunkId}, ${worker}, ${sql.json(read.map(({ n, hash }) => ({ n, hash })))})`;
+      select n from rowmill.hold_rows(${chunkId}, ${worker}, ${sql.json(read.map(({ n, hash }) => ({ n, hash })))})`;
     const mine = new Set(held.map((row) => row.n));
     const rows = read.filter((row) => mine.has(row.n));
     return {
@@ -70,7 +72,7 @@ describe('an answer', () => {
     return batch;
   }
   async function finish({ batchId }: EndedBatch): Promise<void> {
-    await sql`select rowmill.finish_harvest(${batchId}, 'w', 'missing', null, 'no line', true, true)`;
+    await finishHarvest(sql, batchId);
   }
   async function answerAll(batch: EndedBatch, text = 'an answer') {
     const counts = await apply(sql, batch.batchId, { answers: batch.rows.map((row) => answer(row, text)) });
@@ -322,14 +324,13 @@ describe('an answer', () => {
     expect(other.rows.map((row) => row.input.title)).toEqual(['and again']);
     // The intent alone is left that may be read anew.
     await sql`delete from rowmill.pending_keys where pipeline_id = ${id}`;
-    const [intent] = await sql`
-      select rowmill.begin_batch('w', ${`intent of ${name}`}, ${sql.array([second], 20)}, 1, 1) as id`;
+    const intent = await begunBatch(sql, [second], { key: `intent of ${name}` });
     await apply(sql, batch.batchId, {
       answers: taken.rows.filter((row) => row.input.title === 'edited').map((row) => answer(row, 'x')),
     });
     await tick(sql);
     expect(await remembered()).toEqual([1]);
-    await sql`select rowmill.abandon_batch(${intent!.id}, 'w', 'p', false)`;
+    await sql`select rowmill.abandon_batch(${intent}, 'w', 'p', false)`;
     await tick(sql);
     expect(await remembered()).toEqual([1]);
     expect(await asked(second)).toEqual(['and again']);
@@ -347,9 +348,7 @@ describe('an answer', () => {
     await edit(2, 'again');
     await take(second);
     // Film 1, in flight in the first, is among those that find no room.
-    await sql`
-      select rowmill.begin_batch('w', ${`full ${name}`}, ${sql.array([second], 20)}, 1, 1,
-        ${sql.json([{ c: second, n: place! }])}) as id`;
+    await begunBatch(sql, [second], { key: `full ${name}`, leftOver: [{ c: second, n: place! }] });
     const [entry] =
       await sql`select id, first_entry, may_repeat from rowmill.pending_keys where pipeline_id = ${id} and first_entry is not null`;
     expect(entry).toMatchObject({ first_entry: chunk!.oldest_entry, may_repeat: true });

@@ -31,7 +31,7 @@ describe('a value of an answer', () => {
     const [row] = batch.rows;
     const slice = `[{"c":${row!.c},"n":${row!.n},"h":"${row!.h}","o0":${json}}]`;
     const [result] = await sql`
-      select rowmill.apply_results(${batch.batchId}, 'w', 'output', 0, 10, ${slice}::text::jsonb, '[]', 0, 0, 0, 0, 0) as counts`;
+      select rowmill.apply_results(${batch.batchId}, 'w', 'output', 0, 10, ${slice}::text::jsonb, '[]', 0, 0, 0, 0, 0, 0) as counts`;
     return result!.counts;
   }
 

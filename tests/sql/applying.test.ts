@@ -9,6 +9,7 @@ import {
   endBatch,
   endedBatch,
   failure,
+  finishHarvest,
   insertFilms,
   queuedKeys,
   refusal,
@@ -118,9 +119,7 @@ describe('applying results', () => {
       lines_duplicate: 5,
     });
 
-    const [row] =
-      await sql`select rowmill.finish_harvest(${batchId}, 'w', 'missing', null, 'no line', true, true) as rest`;
-    expect(row!.rest).toBe(1);
+    expect(await finishHarvest(sql, batchId)).toBe(1);
     expect(await failures()).toMatchObject([{ key: [4], error_class: 'missing', attempts: 1 }]);
     expect(await batchRow(batchId)).toMatchObject({ state: 'harvested', rows_failed: 1 });
     expect(await film(1)).toEqual({ summary: null, score: null });
@@ -140,9 +139,7 @@ describe('applying results', () => {
     const { batchId, rows } = await inserted(1);
     expect(await apply(sql, batchId, { answers: [answer(rows[0]!, 'x', 1)], worker: 'thief' })).toBeNull();
     expect(await film(1)).toEqual({ summary: null, score: null });
-    expect(
-      await sql`select rowmill.finish_harvest(${batchId}, 'thief', 'missing', null, '', true, true) as rest`,
-    ).toEqual([{ rest: null }]);
+    expect(await finishHarvest(sql, batchId, { worker: 'thief' })).toBeNull();
     expect(await batchRow(batchId)).toMatchObject({ state: 'ended', output_position: 0 });
   });
 
@@ -342,9 +339,8 @@ describe('applying results', () => {
       rows: [...early.rows, ...late.rows],
     });
     await endBatch(sql, batch.batchId);
-    const [row] =
-      await sql`select rowmill.finish_harvest(${batch.batchId}, 'w', 'batch_expired', null, 'too slow', true, false) as rest`;
-    expect(row!.rest).toBe(2);
+    const rest = await finishHarvest(sql, batch.batchId, { class: 'batch_expired', counted: false });
+    expect(rest).toBe(2);
     expect(await failures()).toHaveLength(1);
     expect(await sql`select hash from rowmill.failures where pipeline_id = ${id}`).toEqual([
       { hash: late.rows[0]!.h },
@@ -358,7 +354,7 @@ describe('applying results', () => {
     expect(
       await apply(sql, batchId, { answers: [answer(rows[0]!, 'x', 1)], failures: [failure(rows[1]!)] }),
     ).toMatchObject({ gone: 1, failed: 1 });
-    await sql`select rowmill.finish_harvest(${batchId}, 'w', 'missing', null, 'no line', true, true)`;
+    await finishHarvest(sql, batchId);
     expect(await sql`select rowmill.finish_batch(${batchId}, 'w') as done`).toEqual([{ done: true }]);
     await tick(sql);
     await sql`select rowmill.drop_pipeline(${name})`;

@@ -9,6 +9,7 @@ import {
   emptyQueue,
   endedBatch,
   failure,
+  finishHarvest,
   insertFilms,
   tick,
 } from '../support/sql-factories.ts';
@@ -42,11 +43,8 @@ describe('the failure of an input that is no longer its row\u2019s', () => {
   const outputs = async () =>
     (await sql.unsafe(`select summary from ${table} order by id`)).map((row) => row.summary);
   /** What becomes of the requests of a batch that nothing speaks of. */
-  const finish = async ({ batchId }: EndedBatch, counted = true) => {
-    const [row] = await sql`
-      select rowmill.finish_harvest(${batchId}, 'w', 'batch_expired', null, 'too slow', true, ${counted}) as rest`;
-    return row!.rest;
-  };
+  const finish = ({ batchId }: EndedBatch, counted = true) =>
+    finishHarvest(sql, batchId, { class: 'batch_expired', message: 'too slow', counted });
   async function inFlight(films: number): Promise<EndedBatch> {
     await insertFilms(sql, 1, films, table);
     return await endedBatch(sql, name);
@@ -180,7 +178,7 @@ describe('the failure of an input that is no longer its row\u2019s', () => {
       await tx`set local timezone = 'Asia/Kolkata'`;
       await tx`set local datestyle = 'SQL, DMY'`;
       await tx`set local intervalstyle = 'iso_8601'`;
-      await tx`select rowmill.finish_harvest(${batch.batchId}, 'w', 'missing', null, 'no line', false, true)`;
+      await finishHarvest(tx, batch.batchId, { retried: false });
     });
     expect(await sql`select from rowmill.failures where pipeline_id = ${own} and is_final`).toHaveLength(1);
     await emptyQueue(sql, own);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { createFilms, createPipeline, insertFilms, refusal } from '../support/sql-factories.ts';
+import { begunBatch, createFilms, createPipeline, insertFilms, refusal } from '../support/sql-factories.ts';
 
 describe('a lease, in SQL', () => {
   let database: TestDatabase;
@@ -20,7 +20,7 @@ describe('a lease, in SQL', () => {
   });
 
   const claim = async (lease: string, chunks = 1) => {
-    const rows = await sql`select chunk_id as id from rowmill.claim_waiting_chunks(${lease}, ${chunks})`;
+    const rows = await sql`select chunk_id as id from rowmill.claim_work(${lease}, ${chunks})`;
     return rows.map((row) => row.id);
   };
   const renew = async (...leases: string[]) => {
@@ -50,7 +50,7 @@ describe('a lease, in SQL', () => {
     const [id] = await claim('w/1');
     await pass('3 minutes');
     const [chunk] = await claim('w/2');
-    await sql`select rowmill.begin_batch('w/2', 'key', ${sql.array([chunk], 20)}, 1, 1)`;
+    await begunBatch(sql, [chunk], { worker: 'w/2' });
     await sql`update rowmill.batch_processing_details set lease_until = now() - interval '1 second'`;
     expect(await renew('w/1', 'w/2')).toMatchObject({ renewed: 0 });
     expect(await secondsLeft(id)).toBeLessThan(0);
@@ -60,7 +60,7 @@ describe('a lease, in SQL', () => {
   it('covers all that was claimed under it', async () => {
     await claim('w/1', 3);
     const [chunk] = await claim('w/2');
-    await sql`select rowmill.begin_batch('w/2', 'key', ${sql.array([chunk], 20)}, 1, 1)`;
+    await begunBatch(sql, [chunk], { worker: 'w/2' });
     expect(await renew('w/1', 'w/2')).toMatchObject({ renewed: 4 });
   });
 
@@ -99,9 +99,8 @@ describe('a lease, in SQL', () => {
   ])('that is given back keeps a batch from others for %s', async (_what, lease, seconds) => {
     await sql`update rowmill.settings set lease = ${lease}::text::interval`;
     const [chunk] = await claim('w/1');
-    const [batch] =
-      await sql`select rowmill.begin_batch('w/1', 'key', ${sql.array([chunk], 20)}, 1, 1) as id`;
-    await sql`select rowmill.let_go_of_batch(${batch!.id}, 'w/1', 'a problem')`;
+    const batch = await begunBatch(sql, [chunk], { worker: 'w/1' });
+    await sql`select rowmill.let_go_of_batch(${batch}, 'w/1', 'a problem')`;
     const [after] = await sql`
       select owner, problem, extract(epoch from lease_until - now())::float8 as seconds from rowmill.batch_processing_details`;
     expect(after).toMatchObject({ owner: null, problem: 'a problem' });

@@ -6,6 +6,7 @@ import {
   createFilms,
   createPipeline,
   endedBatch,
+  finishHarvest,
   insertFilms,
   takeChunks,
 } from '../support/sql-factories.ts';
@@ -35,11 +36,11 @@ it('a row that is answered between being read and being held for a chunk of miss
   expect(read).toHaveLength(3);
 
   await apply(sql, batch.batchId, { answers: batch.rows.slice(0, 2).map((row) => answer(row, 'an answer')) });
-  const hold = () => sql`select hold_rows as n from rowmill.hold_rows(${chunk!.id}, 'w', ${sql.json(read)})`;
+  const hold = () => sql`select n from rowmill.hold_rows(${chunk!.id}, 'w', ${sql.json(read)})`;
   // Film 3 is in flight in the first batch still.
   expect(await hold()).toEqual([]);
 
-  await sql`select rowmill.finish_harvest(${batch.batchId}, 'w', 'missing', null, 'no line', true, true)`;
+  await finishHarvest(sql, batch.batchId);
   expect(await hold()).toEqual([{ n: 2 }]);
   expect(await sql`select n from rowmill.chunk_rows where chunk_id = ${chunk!.id}`).toEqual([{ n: 2 }]);
   expect((await takeChunks(sql, 'films')).rows).toEqual([]);

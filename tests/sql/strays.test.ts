@@ -1,6 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { createFilms, createPipeline, insertFilms, takeChunks } from '../support/sql-factories.ts';
+import {
+  begunBatch,
+  createFilms,
+  createPipeline,
+  insertFilms,
+  takeChunks,
+} from '../support/sql-factories.ts';
 
 describe('a batch of the provider\u2019s', () => {
   let database: TestDatabase;
@@ -20,9 +26,7 @@ describe('a batch of the provider\u2019s', () => {
     await insertFilms(sql, films, films);
     await sql`select rowmill.flush('films')`;
     const { chunkIds } = await takeChunks(sql, 'films');
-    const [row] = await sql`
-      select rowmill.begin_batch('w', ${`key ${films}`}, ${sql.array(chunkIds, 20)}, 1, 1) as id`;
-    id = row!.id;
+    id = await begunBatch(sql, chunkIds, { key: `key ${films}` });
   });
 
   const start = async (providerId = `batch ${films}`, status = 'validating') => {
@@ -36,7 +40,8 @@ describe('a batch of the provider\u2019s', () => {
   };
   const giveUp = {
     abandoned: () => sql`select rowmill.abandon_batch(${id}, 'w', 'given up', true)`,
-    rejected: () => sql`select rowmill.reject_batch(${id}, 'w', 'batch_rejected', null, 'no', true, true)`,
+    rejected: () =>
+      sql`select rowmill.reject_batch(${id}, 'w', 'batch_rejected', null, 'no', true, true, true)`,
   };
   const running = {
     ...{ state: 'running', owner: null, lease_until: null, done_at: null, sweep_at: null },
@@ -73,7 +78,7 @@ describe('a batch of the provider\u2019s', () => {
     for (const change of [
       `provider_status = 'in_progress'`,
       `state = 'ended', ended_at = now()`,
-      `state = 'harvested'`,
+      `state = 'harvested', settled_at = now()`,
       `state = 'done', done_at = now()`,
     ]) {
       await sql.unsafe(`update rowmill.batch_processing_details set ${change} where id = ${id}`);
@@ -89,7 +94,9 @@ describe('a batch of the provider\u2019s', () => {
       await start();
       if (state !== 'running') {
         await sql`update rowmill.batch_processing_details
-          set state = ${state}, ended_at = now(), done_at = ${state === 'done' ? sql`now()` : null} where id = ${id}`;
+          set state = ${state}, ended_at = now(), done_at = ${state === 'done' ? sql`now()` : null},
+            settled_at = ${state === 'ended' ? null : sql`now()`}
+          where id = ${id}`;
       }
       const before = await batch();
       expect(await start('batch of a second request')).toBe('foreign');

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createStore, type Lease } from '../../src/store/store.ts';
+import { makeIntent } from '../support/make-intent.ts';
 import { notingTransport } from './noting-transport.ts';
 
 const leaseMs = 120_000;
@@ -251,24 +252,25 @@ describe('a lease', () => {
     const lease = await store.takeLease();
     calls.length = 0;
     const verdict = { class: 'missing', code: null, message: 'm', retried: true, counted: true } as const;
-    await lease.claimWaitingChunks(1);
+    await lease.claimWork(1);
     await lease.holdRows(1, []);
     await lease.refuseRows(1, []);
     await lease.closeChunk(1);
     await lease.releaseChunk(1);
-    await lease.beginBatch('key', [1], 1, 1, []);
+    await lease.holdBackChunks('tokens', 'no room', []);
+    await lease.beginBatch(makeIntent([1]));
     await lease.noteInputFile(1, 'file');
     await lease.claimStaleIntents(1);
     await lease.letGoOfBatch(1, null);
-    await lease.abandonBatch(1, 'problem', false);
+    await lease.abandonBatch(1, 'problem', false, null);
     await lease.rejectBatch(1, verdict, false);
     await lease.claimSweeps(1);
     await lease.finishSweep(1, 0);
     await lease.claimEndedBatches(1);
     await lease.noteGoneFile(1);
-    await lease.finishHarvest(1, verdict);
+    await lease.finishHarvest(1, verdict, false);
     await lease.finishBatch(1);
-    expect(calls).toHaveLength(17);
+    expect(calls).toHaveLength(18);
     for (const { name, args } of calls) expect(args.worker, name).toBe('w/2');
   });
 });

@@ -38,7 +38,11 @@ function startSubmission(limits = { concurrency: 2, maxBytes: 1000 }, overrides:
   const deps: Deps = { store, provider: new FakeProvider(), logger: pino({ level: 'silent' }), metrics };
   const submission = createSubmission(deps, new AbortController().signal, () => {}, limits);
   const submit = (chunk: number, bytes = 0) =>
-    submission.submit(lease, { chunkId: chunk, pipelineId: chunk, rowCount: 1, rows: null }, bytes);
+    submission.submit(
+      lease,
+      { pipelineId: chunk, chunks: [{ chunkId: chunk, rowCount: 1, rows: null }] },
+      bytes,
+    );
   return { submission, submit, waiting, released, problems, metrics };
 }
 

@@ -1,4 +1,5 @@
 import postgres from 'postgres';
+import type { BeginResult, Place } from '../../src/store/store.ts';
 
 type Json = postgres.JSONValue;
 
@@ -128,7 +129,7 @@ export async function queuedKeys(sql: postgres.ISql, pipelineId: number): Promis
 /** Forgets what is queued, so that a test sees only what comes next. */
 export async function emptyQueue(sql: postgres.ISql, pipelineId: number): Promise<void> {
   await sql`delete from rowmill.pending_keys where pipeline_id = ${pipelineId}`;
-  await sql`update rowmill.chunks set state = 'done', keys = null, owner = null, lease_until = null, ended_at = now()
+  await sql`update rowmill.chunks set state = 'done', keys = null, owner = null, lease_until = null, waits_for = null, wait_reason = null, ended_at = now()
     where pipeline_id = ${pipelineId} and state in ('waiting', 'accepted')`;
 }
 
@@ -160,14 +161,79 @@ export async function takeChunks(
     const read = await sql<{ n: number; hash: string; input: Record<string, string | null> }[]>`
       select * from rowmill.read_chunk(${chunk.id}, 0, ${chunk.row_count}) order by n`;
     const held = await sql`
-      select hold_rows as n
-      from rowmill.hold_rows(${chunk.id}, ${worker}, ${sql.json(read.map(({ n, hash }) => ({ n, hash })))})`;
+      select n from rowmill.hold_rows(${chunk.id}, ${worker}, ${sql.json(read.map(({ n, hash }) => ({ n, hash })))})`;
     const mine = new Set(held.map((row) => row.n));
     for (const row of read) {
       if (mine.has(row.n)) rows.push({ c: chunk.id, n: row.n, h: row.hash, input: row.input });
     }
   }
   return { chunkIds: chunks.map((chunk) => chunk.id), rows };
+}
+
+export type IntentOptions = {
+  worker?: string;
+  key?: string;
+  /** The pipeline's current one where nothing is said. */
+  version?: number;
+  requests?: number;
+  rawInputTokens?: number;
+  maxOutputTokens?: number | null;
+  leftOver?: Place[];
+  twins?: (Place & { of: number })[];
+};
+
+/** Writes the intent of a batch over accepted chunks, as a worker does; resolves with what it is told. */
+export async function beginBatch(
+  sql: postgres.ISql,
+  chunkIds: number[],
+  options: IntentOptions = {},
+): Promise<BeginResult> {
+  const chunks = sql.array(chunkIds, 20);
+  const version =
+    options.version ??
+    sql`(
+      select p.version from rowmill.pipelines as p
+      where p.id = (select min(c.pipeline_id) from rowmill.chunks as c where c.id = any (${chunks}))
+    )`;
+  const [row] = await sql`
+    select rowmill.begin_batch(
+      ${options.worker ?? 'w'}, ${options.key ?? 'key'}, ${chunks}, ${version}, ${options.requests ?? 1}, 1,
+      ${options.rawInputTokens ?? 1}, ${options.maxOutputTokens ?? null},
+      ${sql.json(options.leftOver ?? [])}, ${sql.json(options.twins ?? [])}
+    ) as result`;
+  return row!.result;
+}
+
+/** The same, where it must succeed; resolves with the batch. */
+export async function begunBatch(
+  sql: postgres.ISql,
+  chunkIds: number[],
+  options: IntentOptions = {},
+): Promise<number> {
+  const result = await beginBatch(sql, chunkIds, options);
+  if (result.status !== 'begun') throw new Error(`no batch was begun: ${JSON.stringify(result)}`);
+  return result.batch_id;
+}
+
+/** Ends the harvest of a batch; rows that no file mentioned are missing where nothing else is said. Resolves with how many. */
+export async function finishHarvest(
+  sql: postgres.ISql,
+  batchId: number,
+  options: {
+    worker?: string;
+    class?: string;
+    message?: string;
+    retried?: boolean;
+    counted?: boolean;
+    noted?: boolean;
+  } = {},
+): Promise<number | null> {
+  const [row] = await sql`
+    select rowmill.finish_harvest(
+      ${batchId}, ${options.worker ?? 'w'}, ${options.class ?? 'missing'}, null, ${options.message ?? 'no line'},
+      ${options.retried ?? true}, ${options.counted ?? true}, ${options.noted ?? true}
+    ) as rest`;
+  return row!.rest;
 }
 
 export type EndedBatch = { batchId: number; chunkIds: number[]; rows: HeldRow[] };
@@ -180,11 +246,11 @@ export async function startBatch(
   worker = 'w',
 ): Promise<EndedBatch> {
   batches += 1;
-  const [batch] = await sql`
-    select rowmill.begin_batch(${worker}, ${`key-${batches}`}, ${sql.array(taken.chunkIds, 20)}, ${taken.rows.length}, 1) as id`;
-  await sql`select rowmill.note_input_file(${batch!.id}, ${worker}, ${`file-${batches}`})`;
-  await sql`select rowmill.start_batch(${batch!.id}, ${`batch-${batches}`}, 'in_progress', 'file')`;
-  return { ...taken, batchId: batch!.id };
+  const key = `key-${batches}`;
+  const batchId = await begunBatch(sql, taken.chunkIds, { worker, key, requests: taken.rows.length });
+  await sql`select rowmill.note_input_file(${batchId}, ${worker}, ${`file-${batches}`})`;
+  await sql`select rowmill.start_batch(${batchId}, ${`batch-${batches}`}, 'in_progress', 'file')`;
+  return { ...taken, batchId };
 }
 
 /** Ends a running batch; `worker` then holds its harvest. */
@@ -194,6 +260,7 @@ export async function endBatch(sql: postgres.ISql, batchId: number, worker = 'w'
       {
         ...{ batch_id: batchId, provider_status: 'completed', is_terminal: true, output_file_id: 'out' },
         ...{ error_file_id: null, requests_completed: 0, requests_failed: 0, provider_errors: null },
+        ...{ input_tokens: null, cached_tokens: null, output_tokens: null },
       },
     ])})`;
   await sql`select rowmill.claim_ended_batches(${worker}, 100)`;
@@ -231,7 +298,7 @@ export async function apply(
     select rowmill.apply_results(
       ${batchId}, ${slice.worker ?? 'w'}, ${file}, ${from}, ${from + 100},
       ${JSON.stringify(slice.answers ?? [])}::text::jsonb, ${JSON.stringify(slice.failures ?? [])}::text::jsonb,
-      ${slice.unknown ?? 0}, ${slice.repeated ?? 0}, 10, 2, 5
+      ${slice.unknown ?? 0}, ${slice.repeated ?? 0}, 10, 2, 5, ${slice.answers?.length ?? 0}
     ) as counts`;
   return row!.counts;
 }

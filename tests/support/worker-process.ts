@@ -50,12 +50,19 @@ export function startWorkerProcess(env: Record<string, string>, args: string[] =
     child,
     lines,
     output,
-    logged: (text) =>
-      waitFor(`the log says "${text}"`, async () => {
-        const line = lines.find(({ msg }) => msg.includes(text));
-        if (!line && hasLeft()) throw new Error(`it left with ${child.exitCode}: ${output.error}`);
-        return line;
-      }),
+    async logged(text) {
+      try {
+        return await waitFor(`the log says "${text}"`, async () => {
+          const line = lines.find(({ msg }) => msg.includes(text));
+          if (!line && hasLeft()) throw new Error(`it left with ${child.exitCode}: ${output.error}`);
+          return line;
+        });
+      } catch (error) {
+        // What it did say tells why, and is gone with the process otherwise.
+        const said = lines.slice(-30).map((line) => JSON.stringify(line).slice(0, 300));
+        throw new Error(`${(error as Error).message}\nit said last:\n${said.join('\n')}`, { cause: error });
+      }
+    },
     async exited() {
       await exit;
       return child.exitCode;

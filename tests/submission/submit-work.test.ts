@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as submit from '../../src/jobs/submit.ts';
+import type { InputRow } from '../../src/pipeline/pipeline.ts';
 import type { Lease } from '../../src/store/store.ts';
-import { type AcceptedChunk, submitChunk } from '../../src/submission/submit-chunk.ts';
+import { submitWork, type Work } from '../../src/submission/submit-work.ts';
 import {
   batches,
   batchStates,
@@ -26,12 +27,18 @@ describe('taking a chunk to the provider', () => {
   });
   afterEach(() => world.stop());
 
-  async function claim(): Promise<[Lease, AcceptedChunk]> {
+  async function claim(): Promise<[Lease, Work]> {
     const lease = await world.worker.store.takeLease();
-    const [chunk] = await lease.claimWaitingChunks(1);
+    const [chunk] = await lease.claimWork(1);
     const { chunk_id: chunkId, pipeline_id: pipelineId, row_count: rowCount } = chunk!;
-    return [lease, { chunkId, pipelineId, rowCount, rows: null }];
+    return [lease, { pipelineId, chunks: [{ chunkId, rowCount, rows: null }] }];
   }
+
+  /** The same work, with rows that came along. */
+  const withRows = ({ pipelineId, chunks }: Work, rows: InputRow[]): Work => ({
+    pipelineId,
+    chunks: [{ ...chunks[0]!, rows }],
+  });
 
   it.each([
     ['deleted', 'delete from films'],
@@ -39,7 +46,7 @@ describe('taking a chunk to the provider', () => {
   ])('a chunk whose rows are all %s is closed without a batch', async (_what, change) => {
     await queue(world, 1, 5);
     await world.sql.unsafe(change);
-    expect(await submitChunk(world.worker, ...(await claim()), signal)).toBe('empty');
+    expect(await submitWork(world.worker, ...(await claim()), signal)).toBe('empty');
     expect(await chunkStates(world)).toEqual(['done']);
     expect(await batches(world)).toHaveLength(0);
     expect(world.fake.calls).toEqual([]);
@@ -57,9 +64,9 @@ describe('taking a chunk to the provider', () => {
 
   it('a chunk that another worker took over meanwhile is left alone', async () => {
     await queue(world, 1, 5);
-    const [lease, chunk] = await claim();
+    const [lease, work] = await claim();
     await world.sql`update rowmill.chunks set owner = 'w2'`;
-    expect(await submitChunk(world.worker, lease, chunk, signal)).toBe('lost');
+    expect(await submitWork(world.worker, lease, work, signal)).toBe('lost');
     expect(await world.sql`select state, owner from rowmill.chunks`).toMatchObject([
       { state: 'accepted', owner: 'w2' },
     ]);
@@ -68,10 +75,10 @@ describe('taking a chunk to the provider', () => {
 
   it('rows that came along are sent as they came', async () => {
     await queue(world, 1, 2);
-    const [lease, chunk] = await claim();
-    const rows = await world.worker.store.readChunk(chunk.chunkId, 0, 2);
+    const [lease, work] = await claim();
+    const rows = await world.worker.store.readChunk(work.chunks[0]!.chunkId, 0, 2);
     await world.sql`update films set title = 'edited' where id = 1`;
-    expect(await submitChunk(world.worker, lease, { ...chunk, rows }, signal)).toBe('submitted');
+    expect(await submitWork(world.worker, lease, withRows(work, rows), signal)).toBe('submitted');
     const [file] = [...world.fake.files.values()];
     expect(file!.toString()).toContain('film 1');
     expect(file!.toString()).not.toContain('edited');
@@ -81,17 +88,14 @@ describe('taking a chunk to the provider', () => {
     'what does not fit into one batch is queued again, in order (posted rows: %s)',
     async (isPosted) => {
       await queue(world, 1, 250);
-      const [lease, chunk] = await claim();
-      const rows = await world.worker.store.readChunk(chunk.chunkId, 0, 250);
+      const [lease, work] = await claim();
+      const rows = await world.worker.store.readChunk(work.chunks[0]!.chunkId, 0, 250);
       rows.sort((a, b) => a.n - b.n);
       const [lineBytes] = await lengthOfOneRequest(world);
-      const result = await submitChunk(
-        world.worker,
-        lease,
-        { ...chunk, rows: isPosted ? rows : null },
-        signal,
-        lineBytes! * 120,
-      );
+      const result = await submitWork(world.worker, lease, isPosted ? withRows(work, rows) : work, signal, {
+        bytes: lineBytes! * 120,
+        requests: 50_000,
+      });
       expect(result).toBe('submitted');
       const sent = world.fake.customIds().length;
       expect(sent).toBeGreaterThan(100);
@@ -99,7 +103,7 @@ describe('taking a chunk to the provider', () => {
       expect(world.fake.files.get([...world.fake.files.keys()][0]!)!.length).toBeLessThanOrEqual(
         lineBytes! * 120,
       );
-      const queued = await queuedKeys(world.sql, chunk.pipelineId);
+      const queued = await queuedKeys(world.sql, work.pipelineId);
       expect(new Set(queued.map(String)).size).toBe(250 - sent);
       // Nothing that waits stands as in flight.
       expect(await world.sql`select from rowmill.chunk_rows`).toHaveLength(sent);
@@ -115,7 +119,9 @@ describe('taking a chunk to the provider', () => {
   it('a row that is larger than any batch is named in row_failures, and its neighbours are sent', async () => {
     await queue(world, 1, 3);
     await world.sql`update films set title = repeat('long ', 10000) where id = 2`;
-    expect(await submitChunk(world.worker, ...(await claim()), signal, 20_000)).toBe('submitted');
+    expect(
+      await submitWork(world.worker, ...(await claim()), signal, { bytes: 20_000, requests: 50_000 }),
+    ).toBe('submitted');
     expect(world.fake.customIds()).toHaveLength(2);
     expect(await failures(world)).toMatchObject([
       { key: [2], error_class: 'invalid_request', is_final: true },
@@ -124,7 +130,9 @@ describe('taking a chunk to the provider', () => {
 
   it('a chunk of nothing but rows that cannot be sent ends without a batch', async () => {
     await queue(world, 1, 2);
-    expect(await submitChunk(world.worker, ...(await claim()), signal, 10)).toBe('empty');
+    expect(await submitWork(world.worker, ...(await claim()), signal, { bytes: 10, requests: 50_000 })).toBe(
+      'empty',
+    );
     expect(await failures(world)).toHaveLength(2);
     expect(await chunkStates(world)).toEqual(['done']);
   });
@@ -142,7 +150,7 @@ describe('taking a chunk to the provider', () => {
       world.fake.before.uploadFile = () => {
         throw providerError(kind, code === null ? {} : { status: code });
       };
-      expect(await submitChunk(world.worker, ...(await claim()), signal)).toBe('postponed');
+      expect(await submitWork(world.worker, ...(await claim()), signal)).toBe('postponed');
       expect(await batchStates(world)).toEqual(['abandoned']);
       expect(await chunkStates(world)).toEqual(['waiting']);
       expect(await failures(world)).toHaveLength(0);
@@ -161,8 +169,6 @@ describe('taking a chunk to the provider', () => {
     ['rejected', 401, undefined],
     ['rejected', 403, undefined],
     ['busy', 429, 'rate_limit_exceeded'],
-    ['busy', 400, 'token_limit_exceeded'],
-    ['busy', 429, 'insufficient_quota'],
   ] as const)(
     'a create that says nothing of the rows (%s %s %s) counts no attempt',
     async (kind, code, providerCode) => {
@@ -170,17 +176,67 @@ describe('taking a chunk to the provider', () => {
       world.fake.before.createBatch = () => {
         throw providerError(kind, { status: code, ...(providerCode ? { providerCode } : {}) });
       };
-      for (let run = 0; run < 4; run += 1) {
+      // The whole pipeline waits, twice as long each time, ten minutes at most.
+      for (const seconds of [20, 40, 80, 160, 320, 600, 600]) {
         expect(await submit.runOnce(world.worker, options())).toMatchObject({ fetched: 1, submitted: 0 });
-        await passTime(world, '30 seconds');
+        expect((await status(world)).waiting_reason).toContain(`the provider is ${kind}`);
+        await passTime(world, `${seconds - 5} seconds`);
+        expect(await submit.runOnce(world.worker, options())).toMatchObject({ fetched: 0 });
+        await passTime(world, '6 seconds');
       }
       expect(await chunkStates(world)).toEqual(['waiting']);
       expect(await failures(world)).toHaveLength(0);
       expect((await status(world)).problem).toContain('fake refuses work for now');
       // The file of each try is gone again.
       expect(world.fake.files.size).toBe(0);
+      delete world.fake.before.createBatch;
+      expect(await submit.runOnce(world.worker, options())).toMatchObject({ submitted: 1 });
+      expect(await status(world)).toMatchObject({ problem: null, waiting_reason: null, in_flight: 3 });
     },
   );
+
+  it('a create for which the queue is full counts no attempt, and the model is left alone for a while', async () => {
+    await queue(world, 1, 3);
+    world.fake.before.createBatch = () => {
+      throw providerError('busy', { status: 400, providerCode: 'token_limit_exceeded' });
+    };
+    for (let run = 0; run < 6; run += 1) {
+      expect(await submit.runOnce(world.worker, options())).toMatchObject({ submitted: 0 });
+      expect(await submit.runOnce(world.worker, options())).toMatchObject({ fetched: 0 });
+      expect(await status(world)).toMatchObject({
+        problem: null,
+        waiting_reason: expect.stringContaining('queue for gpt-4o-mini is full'),
+      });
+      await passTime(world);
+      // It has tried something, each time, however little is thought to fit.
+      expect(world.fake.called('createBatch')).toHaveLength(run + 1);
+    }
+    expect(await failures(world)).toHaveLength(0);
+    expect(world.fake.files.size).toBe(0);
+    delete world.fake.before.createBatch;
+    expect(await submit.runOnce(world.worker, options())).toMatchObject({ submitted: 1 });
+  });
+
+  it('a create for which there is no money pauses the pipeline, and counts no attempt', async () => {
+    await queue(world, 1, 3);
+    world.fake.before.createBatch = () => {
+      throw providerError('busy', { status: 429, providerCode: 'insufficient_quota' });
+    };
+    expect(await submit.runOnce(world.worker, options())).toMatchObject({ fetched: 1, submitted: 0 });
+    expect(await status(world)).toMatchObject({
+      state: 'paused',
+      state_reason: expect.stringContaining('quota_exhausted'),
+    });
+    expect((await status(world)).problem).toContain('fake refuses work for now');
+    expect(await chunkStates(world)).toEqual(['waiting']);
+    expect(await failures(world)).toHaveLength(0);
+    expect(world.fake.files.size).toBe(0);
+    await passTime(world);
+    expect(await submit.runOnce(world.worker, options())).toMatchObject({ fetched: 0 });
+    delete world.fake.before.createBatch;
+    await world.sql`select rowmill.resume_pipeline('films')`;
+    expect(await submit.runOnce(world.worker, options())).toMatchObject({ submitted: 1 });
+  });
 
   it.each([400, 404, 413, 422])(
     'a batch refused with %s is sent again, then its rows stand in row_failures',
@@ -221,7 +277,7 @@ describe('taking a chunk to the provider', () => {
     world.fake.before.deleteFile = () => {
       throw providerError('ambiguous');
     };
-    expect(await submitChunk(world.worker, ...(await claim()), signal)).toBe('rejected');
+    expect(await submitWork(world.worker, ...(await claim()), signal)).toBe('rejected');
     expect(await batchStates(world)).toEqual(['rejected']);
   });
 
@@ -230,15 +286,15 @@ describe('taking a chunk to the provider', () => {
     world.fake.after.uploadFile = async () => {
       await world.sql`update rowmill.batch_processing_details set owner = 'w2'`;
     };
-    expect(await submitChunk(world.worker, ...(await claim()), signal)).toBe('lost');
+    expect(await submitWork(world.worker, ...(await claim()), signal)).toBe('lost');
     expect(world.fake.called('createBatch')).toHaveLength(0);
     expect(world.fake.files.size).toBe(0);
   });
 
   it('is not begun once the signal is aborted', async () => {
     await queue(world, 1, 3);
-    const [lease, chunk] = await claim();
-    expect(await submitChunk(world.worker, lease, chunk, AbortSignal.abort())).toBe('postponed');
+    const [lease, work] = await claim();
+    expect(await submitWork(world.worker, lease, work, AbortSignal.abort())).toBe('postponed');
     expect(await chunkStates(world)).toEqual(['waiting']);
     expect(await batches(world)).toHaveLength(0);
   });
@@ -248,7 +304,7 @@ describe('taking a chunk to the provider', () => {
 async function lengthOfOneRequest(world: JobWorld): Promise<number[]> {
   const { compileRequestLine } = await import('../../src/pipeline/request-line.ts');
   const definition = await world.worker.store.getPipeline(1);
-  const row = { n: 249, hash: '0123456789abcdef', input: { title: 'film 250' } };
+  const row = { n: 249, hash: '0123456789abcdef', input: { title: 'film 250' }, scale: 1 };
   const written = compileRequestLine(definition!)(1, row);
   if ('problem' in written) throw new Error(written.problem.message);
   return [Buffer.byteLength(written.line) + 1];

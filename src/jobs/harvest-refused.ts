@@ -1,0 +1,87 @@
+import type { Deps } from '../deps.ts';
+import { ProviderError } from '../errors.ts';
+import { parseCustomId } from '../pipeline/custom-id.ts';
+import { errorClasses } from '../pipeline/error-classes.ts';
+import { speaksOfWholeBatch } from '../pipeline/provider-codes.ts';
+import { splitLines } from '../pipeline/split-lines.ts';
+import type { EndedBatch, FailedRow, Lease } from '../store/store.ts';
+
+type BatchError = NonNullable<EndedBatch['provider_errors']>[number];
+
+/**
+ * A batch that the provider refused for some of its lines: their rows fail with what it says of them, so that the others
+ * can go round again without them. Which rows they are stands in the input file, which is still there.
+ * Resolves with how many rows were named: 0 where it refused the batch as a whole, or the file is gone; null where the
+ * batch is not under this lease any more. Runs twice harmlessly: the position says that it was done.
+ */
+export async function harvestRefused(
+  deps: Pick<Deps, 'provider' | 'logger'>,
+  lease: Lease,
+  batch: EndedBatch,
+  signal: AbortSignal,
+): Promise<number | null> {
+  if (batch.error_position > 0) return batch.error_position;
+  const byLine = new Map<number, BatchError>();
+  for (const error of batch.provider_errors ?? []) {
+    if (error.line !== null && !speaksOfWholeBatch(error.code)) byLine.set(error.line, error);
+  }
+  if (byLine.size === 0 || batch.input_file_id === null) return 0;
+  let failures: FailedRow[];
+  try {
+    failures = await rowsOfLines(deps, batch.input_file_id, byLine, signal);
+  } catch (error) {
+    if (!(error instanceof ProviderError) || error.status !== 404) throw error;
+    deps.logger.warn('the input file is gone; which rows the provider refused cannot be told');
+    return 0;
+  }
+  if (failures.length === 0) return 0;
+  const counts = await lease.applyResults(batch.batch_id, {
+    file: 'error',
+    from_position: 0,
+    // There is no error file; so many rows were named.
+    to_position: failures.length,
+    answers: [],
+    failures,
+    ...{ unknown_lines: 0, repeated_lines: 0 },
+    ...{ input_tokens: 0, cached_tokens: 0, output_tokens: 0, billed_requests: 0 },
+  });
+  return counts === null ? null : failures.length;
+}
+
+async function rowsOfLines(
+  deps: Pick<Deps, 'provider'>,
+  fileId: string,
+  byLine: Map<number, BatchError>,
+  signal: AbortSignal,
+): Promise<FailedRow[]> {
+  const { retried, counted } = errorClasses.invalid_request;
+  const failures: FailedRow[] = [];
+  const download = await deps.provider.downloadFile(fileId, signal);
+  let number = 0;
+  for await (const lines of splitLines(download.chunks)) {
+    for (const line of lines) {
+      number += 1;
+      const error = byLine.get(number);
+      const id = error && parseCustomId(customIdIn(line.text));
+      if (!id) continue;
+      failures.push({
+        ...{
+          c: id.chunkId,
+          n: id.n,
+          h: id.hash,
+          class: 'invalid_request',
+          code: error.code,
+          retried,
+          counted,
+        },
+        message: `The provider refused its line of the batch: ${error.message}`,
+      });
+    }
+  }
+  return failures;
+}
+
+function customIdIn(line: string): string {
+  const { custom_id: customId } = JSON.parse(line) as { custom_id?: unknown };
+  return typeof customId === 'string' ? customId : '';
+}
