@@ -1,4 +1,7 @@
 import postgres from 'postgres';
+import { isDatabaseAway, RowmillError } from '../errors.ts';
+import { inTime } from '../in-time.ts';
+import { msSince, now } from '../moment.ts';
 import { connectionUrl } from './connection-url.ts';
 import { explainAway, isConnectionFailure } from './database-away.ts';
 import { missingMigrations } from './migrate.ts';
@@ -25,9 +28,16 @@ const casts: Record<string, { type: string; write: (value: unknown) => string }>
  * where the connection failed or was lost; what was asked may then have been done.
  *
  * A client that lost a connection is put away for a new one. In postgres.js 3.4.9 a connection that closes while a write
- * is buffered never writes again (its timer is cleared and not forgotten), so that the calls that it is given hang.
+ * is buffered never writes again (its timer is cleared and not forgotten), so that the calls that it is given hang. Where
+ * no other call of that client fails, nothing would tell: so a client that follows a loss answers within `patienceMs` as
+ * long as it is younger than that, or counts as lost, too.
  */
-export function createPostgresTransport(options: { url: string; maxConnections?: number }): Transport {
+export function createPostgresTransport(options: {
+  url: string;
+  maxConnections?: number;
+  patienceMs?: number;
+}): Transport {
+  const { patienceMs = 20_000 } = options;
   const { url, isTransactionPooler } = connectionUrl(options.url);
   const prepare = !isTransactionPooler;
   const connect = () =>
@@ -44,15 +54,21 @@ export function createPostgresTransport(options: { url: string; maxConnections?:
       },
     });
   let current = connect();
+  let lostAt: ReturnType<typeof now> | null = null;
 
   /** Calls with today's client; where that lost its connection, the next call has a new one. */
   async function withClient<Value>(ask: (sql: typeof current) => Promise<Value>): Promise<Value> {
     const client = current;
     try {
-      return await ask(client);
+      if (lostAt === null || msSince(lostAt) > patienceMs) return await ask(client);
+      return await inTime(ask(client), patienceMs, () => {
+        const message = `The database is out of reach: no answer within ${patienceMs} ms after a connection was lost`;
+        return new RowmillError('database_unreachable', message);
+      });
     } catch (error) {
-      if (isConnectionFailure(error) && client === current) {
+      if ((isConnectionFailure(error) || isDatabaseAway(error)) && client === current) {
         current = connect();
+        lostAt = now();
         // What else it has under way may finish.
         client.end({ timeout: 5 }).catch(() => {});
       }
