@@ -67,19 +67,25 @@ export async function benchIdle(sql: postgres.Sql, databaseUrl: string): Promise
 async function fillUp(sql: postgres.Sql, databaseUrl: string, simulator: Simulator): Promise<void> {
   const tables = await createTables(sql);
   await tables.empty(tables.piped);
-  await sql`update rowmill.settings set poll_every = default`;
+  await sql`update rowmill.settings set poll_every = default, batches_per_hour = ${batches * 10}`;
   await sql`update rowmill.pipelines set chunk_size = 1 where name = 'bench'`;
   const worker = startWorker({
     ...everySecond,
     DATABASE_URL: databaseUrl,
     OPENAI_BASE_URL: simulator.url,
   });
-  await sql`insert into piped (title) select 'Film ' || n from generate_series(1, ${batches}::integer) as n`;
-  await until(async () => {
-    const [row] = await sql<{ running: number }[]>`
-      select count(*)::integer as running from rowmill.batch_processing_details where state = 'running'`;
-    return row!.running === batches;
-  });
+  // A few at a time: a hundred chunks that wait would be packed.
+  const atOnce = 50;
+  for (let from = 1; from <= batches; from += atOnce) {
+    await sql`
+      insert into piped (title)
+      select 'Film ' || n from generate_series(${from}::integer, ${from + atOnce - 1}::integer) as n`;
+    await until(async () => {
+      const [row] = await sql<{ running: number }[]>`
+        select count(*)::integer as running from rowmill.batch_processing_details where state = 'running'`;
+      return row!.running === from + atOnce - 1;
+    });
+  }
   await end(worker);
 }
 
