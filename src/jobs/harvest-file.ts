@@ -1,7 +1,7 @@
 import type { Deps } from '../deps.ts';
 import { RowmillError } from '../errors.ts';
 import { parseCustomId } from '../pipeline/custom-id.ts';
-import { errorClasses } from '../pipeline/error-classes.ts';
+import { verdictOf } from '../pipeline/error-classes.ts';
 import { type Line, splitLines } from '../pipeline/split-lines.ts';
 import { sumUsage, type Usage } from '../pipeline/usage.ts';
 import type { AnsweredRow, Lease, Slice } from '../store/store.ts';
@@ -70,7 +70,7 @@ export async function harvestFile(
 }
 
 /** Ends with an error where fewer bytes came than there are: a cut download looks like a short file. */
-async function* inFull(
+export async function* inFull(
   download: { bytes: number | null; chunks: AsyncIterable<Uint8Array> },
   fileId: string,
 ): AsyncGenerator<Uint8Array> {
@@ -123,8 +123,7 @@ function readSlice(pipeline: Compiled, file: ResultFile['file'], lines: Line[], 
       slice.answers.push(answered);
     } else {
       const { errorClass, code, message } = outcome;
-      const { retried, counted } = errorClasses[errorClass];
-      slice.failures.push({ ...row, class: errorClass, code, message, retried, counted });
+      slice.failures.push({ ...row, ...verdictOf(errorClass, code, message) });
     }
   }
   slice.billed_requests = usages.filter((usage) => usage !== null).length;

@@ -1,10 +1,11 @@
 import type { Deps } from '../deps.ts';
 import { ProviderError } from '../errors.ts';
 import { parseCustomId } from '../pipeline/custom-id.ts';
-import { errorClasses } from '../pipeline/error-classes.ts';
+import { verdictOf } from '../pipeline/error-classes.ts';
 import { speaksOfWholeBatch } from '../pipeline/provider-codes.ts';
 import { splitLines } from '../pipeline/split-lines.ts';
 import type { EndedBatch, FailedRow, Lease } from '../store/store.ts';
+import { inFull } from './harvest-file.ts';
 
 type BatchError = NonNullable<EndedBatch['provider_errors']>[number];
 
@@ -54,28 +55,18 @@ async function rowsOfLines(
   byLine: Map<number, BatchError>,
   signal: AbortSignal,
 ): Promise<FailedRow[]> {
-  const { retried, counted } = errorClasses.invalid_request;
   const failures: FailedRow[] = [];
   const download = await deps.provider.downloadFile(fileId, signal);
   let number = 0;
-  for await (const lines of splitLines(download.chunks)) {
+  for await (const lines of splitLines(inFull(download, fileId))) {
     for (const line of lines) {
       number += 1;
       const error = byLine.get(number);
       const id = error && parseCustomId(customIdIn(line.text));
       if (!id) continue;
-      failures.push({
-        ...{
-          c: id.chunkId,
-          n: id.n,
-          h: id.hash,
-          class: 'invalid_request',
-          code: error.code,
-          retried,
-          counted,
-        },
-        message: `The provider refused its line of the batch: ${error.message}`,
-      });
+      const message = `The provider refused its line of the batch: ${error.message}`;
+      const verdict = verdictOf('invalid_request', error.code, message);
+      failures.push({ c: id.chunkId, n: id.n, h: id.hash, ...verdict });
     }
   }
   return failures;

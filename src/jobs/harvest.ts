@@ -1,6 +1,6 @@
 import type { Deps } from '../deps.ts';
 import { isDatabaseAway, messageOf, ProviderError } from '../errors.ts';
-import { errorClasses } from '../pipeline/error-classes.ts';
+import { verdictOf } from '../pipeline/error-classes.ts';
 import { classOfCode } from '../pipeline/provider-codes.ts';
 import type { EndedBatch, Lease, Verdict } from '../store/store.ts';
 import { loadPipeline } from '../submission/compiled.ts';
@@ -115,14 +115,9 @@ function isGone(error: unknown): boolean {
 
 type Ending = Pick<EndedBatch, 'provider_status' | 'provider_errors'>;
 
-function verdict(name: keyof typeof errorClasses, code: string | null, message: string): Verdict {
-  const { retried, counted } = errorClasses[name];
-  return { class: name, code, message, retried, counted };
-}
-
 /** Rows of a batch that was refused for the sake of others. */
 const innocent: Verdict = {
-  ...verdict('batch_rejected', null, 'The provider refused the batch for other rows of it.'),
+  ...verdictOf('batch_rejected', null, 'The provider refused the batch for other rows of it.'),
   ...{ counted: false, noted: false },
 };
 
@@ -134,27 +129,27 @@ function foundNoRoom({ provider_status: status, provider_errors: errors }: Endin
 /** What a row is that neither file mentions follows from how its batch ended. */
 export function verdictOnTheRest(batch: Ending, goneFiles: string[] = []): Verdict {
   if (goneFiles.length > 0) {
-    return verdict('missing', null, `The provider has lost the batch's ${goneFiles.join(' and ')} file.`);
+    return verdictOf('missing', null, `The provider has lost the batch's ${goneFiles.join(' and ')} file.`);
   }
   switch (batch.provider_status) {
     case 'gone':
-      return verdict('missing', null, 'The provider does not know the batch any more.');
+      return verdictOf('missing', null, 'The provider does not know the batch any more.');
     case 'expired':
-      return verdict('batch_expired', null, 'The batch ran out of time before this request.');
+      return verdictOf('batch_expired', null, 'The batch ran out of time before this request.');
     case 'cancelled':
-      return verdict('batch_cancelled', null, 'The batch was cancelled before this request.');
+      return verdictOf('batch_cancelled', null, 'The batch was cancelled before this request.');
     case 'failed': {
       const [error] = batch.provider_errors ?? [];
       const code = error?.code ?? null;
       const message = `The provider refused the batch: ${error?.message ?? 'it gave no reason'}`;
       // The same work is sent again when there is room, and no row hears of it.
       if (foundNoRoom(batch))
-        return { ...verdict('rate_limited', code, message), counted: false, noted: false };
+        return { ...verdictOf('rate_limited', code, message), counted: false, noted: false };
       const isQuota = classOfCode(code) === 'quota_exhausted';
-      return verdict(isQuota ? 'quota_exhausted' : 'batch_rejected', code, message);
+      return verdictOf(isQuota ? 'quota_exhausted' : 'batch_rejected', code, message);
     }
     default:
-      return verdict('missing', null, 'Neither the output nor the error file has a line for this row.');
+      return verdictOf('missing', null, 'Neither the output nor the error file has a line for this row.');
   }
 }
 

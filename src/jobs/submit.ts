@@ -7,8 +7,8 @@ import { recoverIntents } from './recover-intents.ts';
 
 /**
  * Fetches chunks that nobody posted (no pg_net, or a lost post) or that waited for room, packed into batches, and takes
- * them to the provider; looks after
- * intents whose worker fell silent. Two workers at once share the chunks; a crash lets the leases run out.
+ * them to the provider; looks after intents whose worker fell silent. Two workers at once share the chunks; a crash lets
+ * the leases run out.
  */
 export async function runOnce(deps: Deps & { submission: Submission }, options: RunOptions): Promise<Counts> {
   const recovered = await recoverIntents(deps, options);

@@ -142,3 +142,9 @@ export const errorClasses = {
 >;
 
 export type ErrorClass = keyof typeof errorClasses;
+
+/** Takes how a request failed; returns it with what follows from its class for the row. */
+export function verdictOf(errorClass: ErrorClass, code: string | null, message: string) {
+  const { retried, counted } = errorClasses[errorClass];
+  return { class: errorClass, code, message, retried, counted };
+}

@@ -1,7 +1,7 @@
 import type { Deps } from '../deps.ts';
 import { messageOf, ProviderError } from '../errors.ts';
 import { msSince, now } from '../moment.ts';
-import { errorClasses } from '../pipeline/error-classes.ts';
+import { verdictOf } from '../pipeline/error-classes.ts';
 import { isQuotaCode } from '../pipeline/provider-codes.ts';
 import type { AbandonCause, Lease } from '../store/store.ts';
 import type { Compiled } from './compiled.ts';
@@ -70,18 +70,8 @@ export async function sendFile(
     const isLeft = !(await dropFile(deps, inputFileId));
     if (!isRowsFault(error)) return await postpone(deps, lease, intent, error, isLeft, signal);
     logger.error({ err: error }, 'the provider refused the batch');
-    const { retried, counted } = errorClasses.batch_rejected;
-    await lease.rejectBatch(
-      batchId,
-      {
-        class: 'batch_rejected',
-        code: error.providerCode ?? (error.status === null ? null : String(error.status)),
-        message: error.message,
-        retried,
-        counted,
-      },
-      isLeft,
-    );
+    const code = error.providerCode ?? (error.status === null ? null : String(error.status));
+    await lease.rejectBatch(batchId, verdictOf('batch_rejected', code, error.message), isLeft);
     return 'rejected';
   }
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Deps } from '../deps.ts';
 import { messageOf } from '../errors.ts';
-import { errorClasses } from '../pipeline/error-classes.ts';
+import { verdictOf } from '../pipeline/error-classes.ts';
 import type { InputRow } from '../pipeline/pipeline.ts';
 import type { Lease, Place } from '../store/store.ts';
 import type { Compiled } from './compiled.ts';
@@ -102,14 +102,10 @@ async function fill(
 }
 
 async function refuse(lease: Lease, file: RequestFile): Promise<void> {
-  const { retried, counted } = errorClasses.invalid_request;
   for (const [chunkId, rows] of Map.groupBy(file.refused, (row) => row.c)) {
     await lease.refuseRows(
       chunkId,
-      rows.map((row) => ({
-        ...{ n: row.n, h: row.hash, class: 'invalid_request' as const, code: null, message: row.message },
-        ...{ retried, counted },
-      })),
+      rows.map(({ n, hash, message }) => ({ n, h: hash, ...verdictOf('invalid_request', null, message) })),
     );
   }
 }
