@@ -1,33 +1,6 @@
--- A worker asks under one version and reads answers under the one that asked.
+-- A worker reads answers under the version that asked.
 -- Workers must stop before a pipeline is altered: an older one would read the answers of an older version with the
 -- newer definition.
-
-drop function rowmill.get_pipeline(bigint);
-
--- API: worker
-create function rowmill.get_pipeline(
-  pipeline_id bigint,
-  version integer default null -- null: the current one
-)
-returns json
-language sql
-stable
-security definer -- the worker has no rights on the tables
-set search_path = ''
-as $$
-  select json_build_object(
-    'id', p.id, 'name', p.name, 'version', p.version,
-    'instructions', p.instructions, 'prompt', p.prompt, 'placeholder_style', p.placeholder_style,
-    'inputs', (select json_agg(i.value -> 'name' order by i.place) from jsonb_array_elements(p.inputs) with ordinality as i(value, place)),
-    'outputs', (select json_agg(json_build_object('name', o.value -> 'name', 'encoding', o.value -> 'encoding') order by o.place) from jsonb_array_elements(p.outputs) with ordinality as o(value, place)),
-    'model', p.model, 'endpoint', p.endpoint, 'format', p.format, 'params', p.params,
-    'response_schema_text', p.response_schema::text
-  )
-  from rowmill.definition_of(get_pipeline.pipeline_id, get_pipeline.version) as p
-  where p.id is not null;
-$$;
-comment on function rowmill.get_pipeline(bigint, integer) is 'What a worker must know of a version of a pipeline to ask and to read answers; null where there is none. The schema comes as text: the order of its properties matters.';
-revoke all on function rowmill.get_pipeline(bigint, integer) from public;
 
 drop function rowmill.claim_ended_batches(text, integer);
 

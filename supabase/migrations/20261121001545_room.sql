@@ -34,7 +34,9 @@ create type rowmill.room as (
   usd_reason text, -- which budget that is
   usd_comes boolean, -- more may be left once what is in flight is settled
   tokens bigint, -- of the model's queue; null: no limit known
-  tokens_come boolean
+  tokens_in_queue bigint,
+  tokens_come boolean,
+  batches bigint -- that may be created within the hour
 );
 comment on type rowmill.room is 'How much a pipeline may submit now.';
 
@@ -112,6 +114,7 @@ begin
   end if;
   select t.* into strict v_tokens from rowmill.tokens_left(v_pipeline.model) as t;
   v_room.tokens := v_tokens.tokens_left;
+  v_room.tokens_in_queue := v_tokens.in_queue;
   v_room.tokens_come := v_tokens.in_queue > 0;
   if v_room.tokens <= 0 then
     v_room.code := 'tokens';
@@ -165,11 +168,10 @@ begin
     return v_room;
   end if;
 
-  if v_settings.batches_per_hour <= (
-    select count(*)
-    from rowmill.batch_processing_details as b
-    where b.created_at > now() - interval '1 hour' and b.state <> 'abandoned'
-  ) then
+  select v_settings.batches_per_hour - count(*) into strict v_room.batches
+  from rowmill.batch_processing_details as b
+  where b.created_at > now() - interval '1 hour' and b.state <> 'abandoned';
+  if v_room.batches <= 0 then
     v_room.code := 'rate';
     v_room.reason := format('%s batches were created within the last hour, which is the limit; what waits is packed into larger ones.', v_settings.batches_per_hour);
   end if;

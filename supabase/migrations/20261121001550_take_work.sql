@@ -100,7 +100,6 @@ declare
   v_chunk record;
   v_backlog bigint;
   v_backlog_rows bigint;
-  v_batches_left bigint; -- of the hour
   v_alone integer; -- chunks that have not been tried travel by so many
   v_ids bigint[] := '{}';
   v_untried integer := 0;
@@ -137,26 +136,18 @@ begin
     from rowmill.batch_processing_details as b
     where b.pipeline_id = v_pipeline.id and b.model = v_pipeline.model and b.state in ('preparing', 'running')
   );
-  select (t.tokens_left + t.in_queue) / pack_chunks.sharers into strict v_tokens_of_all
-  from rowmill.tokens_left(v_pipeline.model) as t;
+  v_tokens_of_all := (v_room.tokens + v_room.tokens_in_queue) / pack_chunks.sharers;
   v_tokens_left := least(v_room.tokens - v_tokens_in_hand, v_tokens_of_all - v_own_tokens);
   v_room.tokens_come := v_room.tokens_come or v_in_hand > 0;
   v_room.usd_comes := v_room.usd_comes or v_in_hand > 0;
   select count(*), coalesce(sum(c.row_count), 0) into strict v_backlog, v_backlog_rows
   from rowmill.chunks as c
   where c.pipeline_id = v_pipeline.id and c.state = 'waiting';
-  select s.batches_per_hour - (
-    select count(*)
-    from rowmill.batch_processing_details as b
-    where b.created_at > now() - interval '1 hour' and b.state <> 'abandoned'
-  )
-  into strict v_batches_left
-  from rowmill.settings as s;
   v_is_scarce := coalesce(v_backlog_rows * v_history.tokens_per_request > v_tokens_left, false);
   v_alone := case
     -- More than the queue takes waits in any case: in as few batches as it goes.
     when v_is_scarce then v_backlog
-    else greatest(1, v_backlog / 100, ceil(v_backlog::numeric / greatest(v_batches_left, 1)))
+    else greatest(1, v_backlog / 100, ceil(v_backlog::numeric / greatest(v_room.batches, 1)))
   end;
 
   for v_chunk in

@@ -1,7 +1,10 @@
--- A worker is told the limit on output tokens that a budget demands. Workers need not stop.
+-- What a worker is told of a version of a pipeline, the limit on output tokens that a budget demands among it.
+-- Workers need not stop.
+
+drop function rowmill.get_pipeline(bigint);
 
 -- API: worker
-create or replace function rowmill.get_pipeline(
+create function rowmill.get_pipeline(
   pipeline_id bigint,
   version integer default null -- null: the current one
 )
@@ -24,3 +27,5 @@ as $$
   cross join rowmill.settings as s
   where p.id is not null;
 $$;
+comment on function rowmill.get_pipeline(bigint, integer) is 'What a worker must know of a version of a pipeline to ask and to read answers; null where there is none. The schema comes as text: the order of its properties matters.';
+revoke all on function rowmill.get_pipeline(bigint, integer) from public;
