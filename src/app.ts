@@ -7,18 +7,21 @@ import { chunksRoute } from './routes/chunks.ts';
 import { toErrorBody } from './routes/error-body.ts';
 import { healthRoutes } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
+import { webhooksRoute } from './routes/webhooks.ts';
 import type { Submission } from './submission/submission.ts';
 
 export type AppOptions = {
   deps: Deps;
   submission: Submission;
   ingestSecret: string | undefined;
+  /** Has the batches that are due looked at now. */
+  wakePoll: () => void;
   version: string;
 };
 
 /** The HTTP side of a worker, ready to listen or to be injected into. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { deps, submission, ingestSecret, version } = options;
+  const { deps, submission, ingestSecret, wakePoll, version } = options;
   const app = fastify({
     loggerInstance: deps.logger as FastifyBaseLogger,
     // A probe every few seconds is no news.
@@ -43,5 +46,6 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(healthRoutes, { deps });
   await app.register(metricsRoute, { metrics: deps.metrics });
   await app.register(chunksRoute, { deps, submission, ingestSecret });
+  await app.register(webhooksRoute, { deps, wakePoll });
   return app;
 }

@@ -40,6 +40,12 @@ export function createMetrics() {
       buckets: [0.01, 0.05, 0.25, 1, 5, 30, 120, 600],
       registers,
     }),
+    webhooks: new Counter({
+      name: 'rowmill_webhooks_total',
+      help: "The provider's webhooks by what became of them: due (its batch is polled now), known, unknown (no such batch), refused (forged or old), invalid.",
+      labelNames: ['result'] as const,
+      registers,
+    }),
     bytesInHand: new Gauge({
       name: 'rowmill_submission_bytes',
       help: 'Bytes of chunks that are in memory on their way to the provider.',

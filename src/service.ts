@@ -12,13 +12,11 @@ import { RowmillError } from './errors.ts';
 import { startJobs } from './jobs/index.ts';
 import type { Schedule } from './jobs/schedule.ts';
 import { createMetrics } from './metrics.ts';
+import { openDatabase, type Resource } from './open-database.ts';
 import { loadTokenizer } from './pipeline/tokens.ts';
 import { createOpenAiProvider } from './provider/openai.ts';
 import type { Provider } from './provider/provider.ts';
-import { migrate } from './store/migrate.ts';
-import { createPostgresTransport } from './store/postgres-transport.ts';
 import { createStore } from './store/store.ts';
-import { whenReachable } from './store/when-reachable.ts';
 import { createSubmission } from './submission/submission.ts';
 
 const projectDirectory = path.join(import.meta.dirname, '..');
@@ -29,10 +27,11 @@ export const version: string = JSON.parse(
 export type Service = {
   /** Where it listens. */
   url: string;
-  databaseUrl: string;
+  /** null over the Data API, which has no address of the database. */
+  databaseUrl: string | null;
   /**
    * Resolves once the database is reached, migrated, and worked with: true, or false where the service was stopped
-   * before. Rejects where waiting would not help: a wrong password, a migration that fails.
+   * before. Rejects where waiting would not help: a wrong password or key, a migration that fails.
    */
   ready: Promise<boolean>;
   /** Runs the named job now, as if its time had come. */
@@ -48,12 +47,11 @@ export type ServiceOptions = {
   reached?: Reached;
 };
 
-type Resource = { stop(): Promise<void> };
-
 /**
- * Starts a worker: database (embedded without DATABASE_URL), provider (the simulator without OPENAI_API_KEY), HTTP; then
- * `ready`: migrations and jobs. A database that does not answer yet is waited for, and said so, with HTTP up and /readyz
- * telling. Rejects where something of its own cannot start, and leaves nothing running then.
+ * Starts a worker: database (embedded where none is configured), provider (the simulator without OPENAI_API_KEY), HTTP;
+ * then `ready`: migrations (over the Data API: once others have applied them) and jobs. A database that does not answer
+ * yet is waited for, and said so, with HTTP up and /readyz telling. Rejects where something of its own cannot start, and
+ * leaves nothing running then.
  */
 export async function startService(
   config: Config,
@@ -66,32 +64,29 @@ export async function startService(
     for (const resource of resources.splice(0).reverse()) await resource.stop();
   };
   try {
-    const databaseUrl = config.DATABASE_URL ?? (await startDatabase(directory, logger, resources));
+    const database = await openDatabase(config, directory, logger, resources);
     const provider = await startProvider(config, logger, resources);
 
     const worker = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
-    const store = createStore(createPostgresTransport({ url: databaseUrl }), worker, version);
+    const store = createStore(database.transport, worker, version);
     resources.push({ stop: () => store.close(1000) });
     const metrics = createMetrics();
     const deps: Deps = { store, provider, logger, metrics, reached: options.reached };
 
     const abort = new AbortController();
     let schedule: Schedule | undefined;
-    const submission = createSubmission(deps, abort.signal, () => schedule?.wake('poll'));
-    const app = await buildApp({ deps, submission, ingestSecret: config.ROWMILL_INGEST_SECRET, version });
+    const wakePoll = () => schedule?.wake('poll');
+    const submission = createSubmission(deps, abort.signal, wakePoll);
+    const ingestSecret = config.ROWMILL_INGEST_SECRET;
+    const app = await buildApp({ deps, submission, ingestSecret, wakePoll, version });
     resources.push({ stop: () => app.close() });
     const url = await listenOrExplain(app, config);
-    logger.info({ url, worker, version, provider: provider.name }, 'listening');
+    const { over } = database;
+    logger.info({ url, worker, version, provider: provider.name, over }, 'listening');
 
     const waiting = new AbortController();
     const becomeReady = async (): Promise<boolean> => {
-      const migrated = await whenReachable(() => migrate({ url: databaseUrl }), {
-        url: databaseUrl,
-        logger,
-        signal: waiting.signal,
-      });
-      if (migrated === null) return false;
-      if (migrated.applied.length > 0) logger.info({ applied: migrated.applied }, 'migrations applied');
+      if (!(await database.becomeCurrent(waiting.signal))) return false;
       if (waiting.signal.aborted) return false;
       // Before there is a lease that could run out.
       loadTokenizer();
@@ -117,7 +112,7 @@ export async function startService(
     };
     return {
       url,
-      databaseUrl,
+      databaseUrl: database.url,
       ready,
       wake: (job) => schedule?.wake(job),
       stop: (timeoutMs = 7000) => {
@@ -144,31 +139,30 @@ async function listenOrExplain(app: FastifyInstance, { HOST, PORT }: Config): Pr
   }
 }
 
-async function startDatabase(directory: string, logger: Logger, resources: Resource[]): Promise<string> {
-  // Optional: a production image leaves the binaries out.
-  const { startEmbeddedPostgres } = await import('./embedded/embedded-postgres.ts');
-  const database = await startEmbeddedPostgres({ directory });
-  resources.push(database);
-  logger.warn(
-    { data: database.dataDirectory, port: database.port },
-    'DATABASE_URL is not set: using an EMBEDDED Postgres',
-  );
-  return database.url;
-}
-
 async function startProvider(config: Config, logger: Logger, resources: Resource[]): Promise<Provider> {
   if (config.OPENAI_API_KEY !== undefined) {
     return createOpenAiProvider({
       apiKey: config.OPENAI_API_KEY,
+      webhookSecret: config.OPENAI_WEBHOOK_SECRET,
       ...(config.OPENAI_BASE_URL === undefined ? {} : { baseURL: config.OPENAI_BASE_URL }),
     });
   }
+  const url = config.ROWMILL_SIMULATOR_URL ?? (await startOwnSimulator(resources));
+  logger.warn(
+    { url },
+    'OPENAI_API_KEY is not set: a SIMULATOR answers; nothing is sent to OpenAI, nothing is paid',
+  );
+  return createOpenAiProvider({
+    apiKey: 'simulator',
+    name: 'simulator',
+    baseURL: url,
+    webhookSecret: config.OPENAI_WEBHOOK_SECRET,
+  });
+}
+
+async function startOwnSimulator(resources: Resource[]): Promise<string> {
   const { startSimulator } = await import('./simulator/simulator.ts');
   const simulator = await startSimulator();
   resources.push({ stop: () => simulator.close() });
-  logger.warn(
-    { url: simulator.url },
-    'OPENAI_API_KEY is not set: a SIMULATOR answers; nothing is sent to OpenAI, nothing is paid',
-  );
-  return createOpenAiProvider({ apiKey: 'simulator', baseURL: simulator.url, name: 'simulator' });
+  return simulator.url;
 }

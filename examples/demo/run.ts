@@ -38,7 +38,7 @@ export async function runDemo(
   );
   screen.busy('starting', given === undefined ? 'an embedded Postgres and a worker' : 'a worker');
   const service = await startWorker(demo.config);
-  const sql = connect(service.databaseUrl);
+  const sql = connect(service.databaseUrl!);
   let restorePolls = async () => {};
   try {
     signal.throwIfAborted();
@@ -73,7 +73,7 @@ export async function runDemo(
 }
 
 function announce(screen: Screen, service: Service, demo: DemoConfig): void {
-  const place = placeOf(service.databaseUrl);
+  const place = placeOf(service.databaseUrl!);
   const isGiven = demo.config.DATABASE_URL !== undefined;
   screen.done('database', `${place} (${isGiven ? 'DATABASE_URL' : 'an embedded Postgres'})`);
   const simulator = 'a SIMULATOR: nothing is sent to OpenAI, nothing is paid';

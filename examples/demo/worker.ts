@@ -14,7 +14,11 @@ export type DemoConfig = { config: Config; isSimulated: boolean; takenPort: numb
 /** The environment's configuration, with a beat fit for somebody who watches, and a port that is free. */
 export async function readDemoConfig(env: NodeJS.ProcessEnv): Promise<DemoConfig> {
   const everySecond = '* * * * * *';
-  const config = readConfig({ ROWMILL_TICK_CRON: everySecond, ROWMILL_POLL_CRON: everySecond, ...env });
+  const config = readConfig({
+    ...{ ROWMILL_TICK_CRON: everySecond, ROWMILL_POLL_CRON: everySecond, ...env },
+    // The demo makes a table and watches it, which takes a connection.
+    ...{ SUPABASE_URL: undefined, SUPABASE_SERVICE_ROLE_KEY: undefined },
+  });
   const isSimulated = config.OPENAI_API_KEY === undefined;
   if (await isFree(config.HOST, config.PORT)) return { config, isSimulated, takenPort: null };
   if (env.PORT) {

@@ -2,6 +2,7 @@ import OpenAI, { APIError } from 'openai';
 import { ProviderError } from '../errors.ts';
 import { asRecord, idOrNull, toProviderBatch } from './openai-batch.ts';
 import { openAiError } from './openai-error.ts';
+import { readOpenAiWebhook } from './openai-webhook.ts';
 import type { CreateBatchInput, Provider, ProviderFile } from './provider.ts';
 
 export type OpenAiOptions = {
@@ -10,6 +11,8 @@ export type OpenAiOptions = {
   name?: string | undefined;
   /** Another server of the same shape; without it, OpenAI's own. */
   baseURL?: string | undefined;
+  /** What OpenAI signs its webhooks with; without it, none is taken. */
+  webhookSecret?: string | undefined;
   /** How long one call may take, 60 s without it; an upload gets ten times as long. */
   timeoutMs?: number | undefined;
   fetch?: typeof globalThis.fetch | undefined;
@@ -27,6 +30,7 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
     apiKey,
     // null, so that the SDK does not look into the environment by itself
     baseURL: options.baseURL ?? null,
+    webhookSecret: null,
     timeout: timeoutMs,
     logLevel: 'off',
     ...(options.fetch ? { fetch: options.fetch } : {}),
@@ -42,6 +46,11 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
 
   return {
     name: options.name ?? 'openai',
+
+    async check(signal) {
+      // Not the list of models, which a key may read that may create no batch.
+      await call('asking for a batch', () => getPage(client, '/batches', { limit: 1 }, null, signal));
+    },
 
     uploadFile(filename, parts, signal) {
       return call('uploading a file', async () => {
@@ -127,6 +136,8 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
         }
       });
     },
+
+    readWebhook: (body, headers) => readOpenAiWebhook(client, options.webhookSecret, body, headers),
   };
 }
 

@@ -43,8 +43,12 @@ export type CreateBatchInput = {
   metadata: Record<string, string>;
 };
 
+export type WebhookHeaders = Record<string, string | string[] | undefined>;
+
 export type Provider = {
   readonly name: string;
+  /** Asks for next to nothing: resolves where the provider answers and takes the key for batches. */
+  check(signal?: AbortSignal): Promise<void>;
   /** Uploads a JSONL file from memory and returns its id. Sent once: a second copy would be nobody's. */
   uploadFile(filename: string, parts: Uint8Array[], signal?: AbortSignal): Promise<string>;
   createBatch(input: CreateBatchInput, signal?: AbortSignal): Promise<ProviderBatch>;
@@ -61,4 +65,9 @@ export type Provider = {
   ): Promise<{ bytes: number | null; chunks: AsyncIterable<Uint8Array> }>;
   /** Resolves as well where the file is gone already. */
   deleteFile(id: string, signal?: AbortSignal): Promise<void>;
+  /**
+   * The event of a webhook that the provider signed, as it was sent: nobody has looked at its form yet. Asks nobody.
+   * Rejects with a RowmillError: `no_secret`, `bad_signature` (an old one, too), or `invalid_json`.
+   */
+  readWebhook(body: string, headers: WebhookHeaders): Promise<unknown>;
 };

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 import { z } from 'zod';
 import type { Deps } from '../deps.ts';
@@ -11,6 +11,8 @@ import { HttpError } from './http-error.ts';
 
 const maxBodyBytes = 16_000_000;
 const retryAfterSeconds = 15;
+// As the library has it.
+const timestampToleranceMs = 5 * 60_000;
 
 const row = z.strictObject({
   n: z.int().min(0).describe("The row's place in its chunk."),
@@ -25,7 +27,16 @@ const chunk = z.strictObject({
   pipeline: z.string().min(1),
   rows: z.array(row).max(50_000).optional().describe('Missing: the worker reads the rows itself.'),
 });
+const ping = z.strictObject({
+  ping: z.int().positive().describe('A number to answer with. Nothing is taken, and no database asked.'),
+  fill: z.string().optional().describe('Makes the body as long as a chunk would be.'),
+});
 const answer = z.object({ chunk_id: z.number(), status: z.enum(['accepted', 'known', 'waiting']) });
+const pong = z.object({ ping: z.number(), now: z.iso.datetime().describe("The worker's own time.") });
+
+/** A body that names a ping is meant as one: its mistakes are a ping's, and not those of every form that there is. */
+const isPing = (body: unknown): body is object =>
+  typeof body === 'object' && body !== null && !Array.isArray(body) && 'ping' in body;
 
 type Options = { deps: Deps; submission: Submission; ingestSecret: string | undefined };
 
@@ -55,12 +66,12 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
     '/v1/chunks',
     {
       schema: {
-        summary: 'Take a chunk of rows',
+        summary: 'Take a chunk of rows, or answer a ping',
         description:
-          'Signed as Standard Webhooks has it: webhook-id, webhook-timestamp and webhook-signature over "id.timestamp.body". Repeating it is harmless.',
-        body: chunk,
+          'Signed as Standard Webhooks has it: webhook-id, webhook-timestamp and webhook-signature over "id.timestamp.body". Repeating it is harmless. A ping tells the database that posts arrive, and wakes a worker that sleeps.',
+        body: z.union([chunk, ping]),
         response: {
-          200: answer,
+          200: z.union([answer, pong]),
           202: answer,
           401: errorBody,
           413: errorBody,
@@ -68,6 +79,8 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
           503: errorBody,
         },
       },
+      validatorCompiler: (route) => (body: unknown) =>
+        validatorCompiler({ ...route, schema: isPing(body) ? ping : chunk })(body),
       onRequest: async (request, reply) => {
         // Before the body is read: a worker that is full must not fill up further.
         if (submission.hasRoom(Number(request.headers['content-length'] ?? 0))) return;
@@ -80,6 +93,9 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
       },
     },
     async (request, reply) => {
+      if ('ping' in request.body) {
+        return reply.code(200).send({ ping: request.body.ping, now: new Date().toISOString() });
+      }
       const { chunk_id: chunkId, pipeline, rows } = request.body;
       const lastN = checkPlaces(rows);
       const lease = await deps.store.takeLease();
@@ -123,9 +139,10 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
       reply,
     ) => {
       if (error.validation) {
-        return reply
-          .code(422)
-          .send(toErrorBody('invalid_chunk', `The body is not a chunk: ${error.message}`));
+        const problem = isPing(request.body)
+          ? toErrorBody('invalid_ping', `The body is not a ping: ${error.message}`)
+          : toErrorBody('invalid_chunk', `The body is not a chunk: ${error.message}`);
+        return reply.code(422).send(problem);
       }
       if (error.statusCode === 413) {
         return reply
@@ -158,7 +175,10 @@ function verify(webhook: Webhook, headers: Record<string, string>, body: Buffer)
     if (error instanceof WebhookVerificationError) {
       const expected =
         'Expected webhook-id, a webhook-timestamp within 5 minutes, and webhook-signature over "id.timestamp.body" with the secret of set_endpoint().';
-      throw new HttpError(401, 'bad_signature', `${error.message}. ${expected}`);
+      // Told apart for whoever set the clocks: the secret may be right.
+      const offMs = Math.abs(Date.now() - Number(headers['webhook-timestamp']) * 1000);
+      const code = offMs > timestampToleranceMs ? 'bad_timestamp' : 'bad_signature';
+      throw new HttpError(401, code, `${error.message}. ${expected}`);
     }
     throw new HttpError(422, 'invalid_json', `The body is not JSON: ${messageOf(error)}`);
   }

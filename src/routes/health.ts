@@ -2,8 +2,9 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Deps } from '../deps.ts';
-import { messageOf } from '../errors.ts';
+import { messageOf, RowmillError } from '../errors.ts';
 import { inTime } from '../in-time.ts';
+import { tellMissing } from '../store/migrate.ts';
 import { errorBody, toErrorBody } from './error-body.ts';
 
 // A database behind a silent network answers nothing; a probe wants to know in time.
@@ -33,11 +34,11 @@ export async function healthRoutes(app: FastifyInstance, options: { deps: Deps }
       try {
         const missing = await inTime(store.missingMigrations(), patienceMs, silent);
         if (missing.length > 0) {
-          const message = `Expected all migrations; ${missing.length} are missing, from ${missing[0]} on. Run npm run migrate.`;
-          return reply.code(503).send(toErrorBody('migrations_missing', message));
+          return reply.code(503).send(toErrorBody('migrations_missing', tellMissing(missing)));
         }
       } catch (error) {
-        return reply.code(503).send(toErrorBody('database_unreachable', messageOf(error)));
+        const code = error instanceof RowmillError ? error.code : 'database_unreachable';
+        return reply.code(503).send(toErrorBody(code, messageOf(error)));
       }
       return reply.code(200).send({ status: 'ok' as const, provider: provider.name });
     },

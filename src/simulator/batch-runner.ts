@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { type Execution, executeBatch } from './batch-execution.ts';
-import { type BatchErrorItem, type BatchObject, moveTo, uncancellable } from './batch-object.ts';
+import { type BatchErrorItem, type BatchObject, hasEnded, moveTo, uncancellable } from './batch-object.ts';
 import { batchLimits, validateInput } from './batch-validation.ts';
 import type { EnqueuedTokens } from './enqueued-tokens.ts';
 import type { Faults, StickyState } from './faults.ts';
@@ -20,6 +20,7 @@ export type BatchRunnerDeps = {
   faults: Faults;
   enqueued: EnqueuedTokens;
   cachedShare: number;
+  onEnded: (batch: BatchObject) => void;
   onError: (error: unknown, batch: BatchObject) => void;
 };
 
@@ -51,6 +52,7 @@ export class BatchRunner {
       .finally(() => {
         this.#cancels.delete(batch.id);
         this.#running.delete(run);
+        if (hasEnded(batch)) this.#deps.onEnded(batch);
       });
     this.#running.add(run);
   }

@@ -19,6 +19,10 @@ Usage: npm run simulator -- [options]
   --batches-per-hour <n>   how many batches may be created within any hour (no limit); a create beyond it answers
                            429 rate_limit_exceeded
   --cached-share <0..1>    the part of the input tokens that usage tells as cached (0)
+  --webhook-url <url>      who is told by POST that a batch has ended (nobody), such as
+                           http://127.0.0.1:8787/v1/webhooks/openai
+  --webhook-secret <text>  whsec_ and base64: what these are signed with; needed with --webhook-url
+  --webhook-retry-ms <n>   how long until one that was not taken is repeated, twice as long each time (1000)
   --fault <rule>           a fault, as below; may be given again
   --faults <file>          a JSON array of them: [{"fault":"http_500","route":"create","at":[1,3]}]
   --fault-seed <number>    what probabilities are drawn from (0); the same seed, the same faults
@@ -35,6 +39,9 @@ const flags = {
   'enqueued-tokens': { type: 'string' },
   'batches-per-hour': { type: 'string' },
   'cached-share': { type: 'string', default: '0' },
+  'webhook-url': { type: 'string' },
+  'webhook-secret': { type: 'string' },
+  'webhook-retry-ms': { type: 'string', default: '1000' },
   fault: { type: 'string', multiple: true },
   faults: { type: 'string' },
   'fault-seed': { type: 'string', default: '0' },
@@ -54,6 +61,7 @@ async function readOptions(): Promise<SimulatorOptions | 'help'> {
     ...(values.directory === undefined ? {} : { directory: values.directory }),
     ...limit('enqueuedTokens', 'enqueued-tokens', values['enqueued-tokens']),
     ...limit('batchesPerHour', 'batches-per-hour', values['batches-per-hour']),
+    ...webhooks(values['webhook-url'], values['webhook-secret'], values['webhook-retry-ms']),
     cachedShare: share('cached-share', values['cached-share']),
     port: wholeNumber('port', values.port, 65_535),
     faults: createFaults(rules, { seed }),
@@ -80,6 +88,22 @@ function share(flag: string, value: string): number {
   const number = Number(value);
   if (value.trim() !== '' && number >= 0 && number <= 1) return number;
   throw new Error(`--${flag} takes a number from 0 to 1, and got '${value}'`);
+}
+
+function webhooks(
+  url: string | undefined,
+  secret: string | undefined,
+  retry: string,
+): Pick<SimulatorOptions, 'webhooks'> {
+  const retryMs = wholeNumber('webhook-retry-ms', retry, 2 ** 31 - 1);
+  if (url === undefined && secret === undefined) return {};
+  if (url === undefined || !/^https?:$/.test(URL.parse(url)?.protocol ?? '')) {
+    throw new Error(`--webhook-url takes an http or https address, and got '${url ?? ''}'`);
+  }
+  if (!/^whsec_[A-Za-z0-9+/]+=*$/.test(secret ?? '')) {
+    throw new Error('--webhook-secret takes whsec_ followed by base64, and is needed with --webhook-url');
+  }
+  return { webhooks: { url, secret: secret!, retryMs } };
 }
 
 async function main(): Promise<void> {

@@ -14,6 +14,7 @@ import { registerFileRoutes } from './file-routes.ts';
 import { type FileObject, FileStore } from './file-store.ts';
 import { createHttp } from './http.ts';
 import { Ledger } from './ledger.ts';
+import { type WebhookDelivery, Webhooks, type WebhookTarget } from './webhooks.ts';
 
 export type SimulatorOptions = {
   /** 127.0.0.1 */
@@ -32,6 +33,8 @@ export type SimulatorOptions = {
   batchesPerHour?: number;
   /** The part of the input tokens that usage tells as cached, 0..1; 0. */
   cachedShare?: number;
+  /** Who is told when a batch has ended; nobody. */
+  webhooks?: WebhookTarget;
   logger?: FastifyBaseLogger;
 };
 
@@ -48,6 +51,10 @@ export type Simulator = {
   enqueuedPeak(): Record<string, number>;
   /** Every file that could be downloaded now, the oldest first; copies. */
   files(): FileObject[];
+  /** From now on, whoever is named here is told of each batch that ends: what one does in OpenAI's dashboard. */
+  sendWebhooks(target: WebhookTarget): void;
+  /** Every webhook that was or is being delivered, the oldest first; copies. */
+  webhooks(): WebhookDelivery[];
   /** Drops what runs and what is connected; resolves once nothing is left. */
   close(): Promise<void>;
 };
@@ -64,9 +71,11 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const ledger = new Ledger(() => files.size);
   const app = createHttp(faults, logger);
   const enqueued = new EnqueuedTokens(options.enqueuedTokens);
+  const webhooks = new Webhooks(options.webhooks);
   const runner = new BatchRunner({
     ...{ files, ledger, faults, enqueued, cachedShare },
     delays: { validatingMs: 0, perRequestMs: 0, finalizingMs: 0, ...options.delays },
+    onEnded: (batch) => webhooks.announce(batch),
     onError: (error, batch) => app.log.error({ error, batch: batch.id }, 'a batch broke off'),
   });
   registerFileRoutes(app, files, faults);
@@ -80,6 +89,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const close = async () => {
     await app.close();
     await runner.close();
+    await webhooks.close();
     if (options.directory === undefined) await rm(directory, { recursive: true, force: true });
   };
   try {
@@ -98,6 +108,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     enqueued: () => enqueued.now(),
     enqueuedPeak: () => enqueued.peaks(),
     files: () => structuredClone(files.all()),
+    sendWebhooks: (target) => {
+      webhooks.target = target;
+    },
+    webhooks: () => structuredClone(webhooks.deliveries),
     close,
   };
 }

@@ -69,6 +69,8 @@ export type SliceCounts = {
 
 /** `started`: running now. `known`: it was. `stray`: its rows are elsewhere, it will be cancelled. `foreign`: the intent has another batch. */
 export type StartResult = 'started' | 'known' | 'stray' | 'foreign';
+/** What became of a webhook: see `rowmill.note_webhook`. */
+export type WebhookResult = 'due' | 'known' | 'unknown';
 /** A place of a chunk. */
 export type Place = { c: number; n: number };
 

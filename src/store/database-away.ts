@@ -13,13 +13,17 @@ export function isConnectionFailure(error: unknown): boolean {
   return typeof code === 'string' && (codes.has(code) || /^08...$/.test(code));
 }
 
+/** The error of a database that could not be reached, or was lost; `code` says how. */
+export function databaseAway(why: string, code: string, cause?: unknown): RowmillError {
+  return new RowmillError('database_unreachable', `The database is out of reach: ${why}`, {
+    fields: { why, cause: code },
+    cause,
+  });
+}
+
 /** Raises `database_unreachable` in place of such an error, and any other as it is. */
 export function explainAway(cause: unknown): never {
   if (!isConnectionFailure(cause)) throw cause;
   const { code } = cause as { code: string };
-  const why = messageOf(cause) || code;
-  throw new RowmillError('database_unreachable', `The database is out of reach: ${why}`, {
-    fields: { why, cause: code },
-    cause,
-  });
+  throw databaseAway(messageOf(cause) || code, code, cause);
 }

@@ -12,6 +12,7 @@ import type {
   StaleIntent,
   Verdict,
 } from './calls.ts';
+import { claimInSlices, giveInSlices } from './in-slices.ts';
 import type { Transport } from './transport.ts';
 
 /** The calls that take, move on or give back what a lease holds; each changes nothing once another has it. */
@@ -25,30 +26,47 @@ export function leasedCalls(transport: Transport, worker: string) {
     noted: verdict.noted ?? true,
     delay_seconds: verdict.delay_seconds ?? null,
   });
+  const { maxRows } = transport;
+  const claim = <Row>(name: string, most: number) =>
+    claimInSlices(most, maxRows, (rows) => transport.rows<Row>(name, { worker, max_batches: rows }));
   // What cannot be given back is nobody's loss: the lease runs out.
   const giveBack = (name: string, args: Record<string, unknown>) =>
     transport.value<boolean>(name, args).catch(() => false);
 
   return {
     claimChunk: async (chunkId: number, pipeline: string, lastN: number | null) => {
-      const [claim] = await transport.rows<{
+      const [claimed] = await transport.rows<{
         status: ClaimStatus;
         row_count: number | null;
         pipeline_id: number | null;
         rows_hold: boolean;
       }>('claim_chunk', { chunk_id: chunkId, pipeline, worker, last_n: lastN });
-      return claim!;
+      return claimed!;
     },
-    claimWork: (maxBatches: number) =>
-      transport.rows<ClaimedChunk>('claim_work', { worker, max_batches: maxBatches }),
+    claimWork: async (maxBatches: number): Promise<ClaimedChunk[]> => {
+      if (maxRows === Number.POSITIVE_INFINITY) {
+        return await transport.rows<ClaimedChunk>('claim_work', { worker, max_batches: maxBatches });
+      }
+      // A batch has up to a thousand chunks, a row each: one batch at a time.
+      const batches = await claimInSlices(maxBatches, 1, async () => {
+        const chunks = await transport.rows<ClaimedChunk>('claim_work', { worker, max_batches: 1 });
+        return chunks.length > 0 ? [chunks] : [];
+      });
+      return batches.flatMap((chunks, at) => chunks.map((chunk) => ({ ...chunk, batch: at + 1 })));
+    },
     holdBackChunks: (waitsFor: string | null, reason: string | null, chunks: HeldBackChunk[]) =>
       transport.value<number>('hold_back_chunks', { worker, waits_for: waitsFor, reason, chunks }),
     /** Never rejects. */
     releaseChunk: (chunkId: number) => giveBack('release_chunk', { chunk_id: chunkId, worker }),
     /** Resolves with the places that may be sent, each with the scale of its limit on output tokens. */
     holdRows: async (chunkId: number, rows: { n: number; hash: string }[]): Promise<Map<number, number>> => {
-      const args = { chunk_id: chunkId, worker, rows };
-      const held = await transport.rows<{ n: number; output_scale: number }>('hold_rows', args);
+      const held = await giveInSlices(rows, maxRows, (some) =>
+        transport.rows<{ n: number; output_scale: number }>('hold_rows', {
+          chunk_id: chunkId,
+          worker,
+          rows: some,
+        }),
+      );
       return new Map(held.map((row) => [row.n, row.output_scale]));
     },
     refuseRows: (chunkId: number, failures: Omit<FailedRow, 'c'>[]) =>
@@ -58,8 +76,7 @@ export function leasedCalls(transport: Transport, worker: string) {
     beginBatch: (intent: BatchIntent) => transport.value<BeginResult>('begin_batch', { worker, ...intent }),
     noteInputFile: (batchId: number, inputFileId: string) =>
       transport.value<boolean>('note_input_file', { batch_id: batchId, worker, input_file_id: inputFileId }),
-    claimStaleIntents: (maxBatches: number) =>
-      transport.rows<StaleIntent>('claim_stale_intents', { worker, max_batches: maxBatches }),
+    claimStaleIntents: (maxBatches: number) => claim<StaleIntent>('claim_stale_intents', maxBatches),
     /** Never rejects. */
     letGoOfBatch: (batchId: number, problem: string | null) =>
       giveBack('let_go_of_batch', { batch_id: batchId, worker, problem }),
@@ -78,8 +95,7 @@ export function leasedCalls(transport: Transport, worker: string) {
         ...verdictArgs(verdict),
         may_have_left: mayHaveLeft,
       }),
-    claimSweeps: (maxBatches: number) =>
-      transport.rows<{ batch_id: number; key: string }>('claim_sweeps', { worker, max_batches: maxBatches }),
+    claimSweeps: (maxBatches: number) => claim<{ batch_id: number; key: string }>('claim_sweeps', maxBatches),
     finishSweep: (batchId: number, beganSecondsAgo: number) =>
       transport.value<boolean>('finish_sweep', {
         batch_id: batchId,
@@ -87,8 +103,7 @@ export function leasedCalls(transport: Transport, worker: string) {
         began_seconds_ago: beganSecondsAgo,
       }),
 
-    claimEndedBatches: (maxBatches: number) =>
-      transport.rows<EndedBatch>('claim_ended_batches', { worker, max_batches: maxBatches }),
+    claimEndedBatches: (maxBatches: number) => claim<EndedBatch>('claim_ended_batches', maxBatches),
     /** null: the batch is not under this lease any more, or the slice was applied before. */
     applyResults: (batchId: number, slice: Slice) =>
       transport.value<SliceCounts | null>('apply_results', { batch_id: batchId, worker, ...slice }),

@@ -51,13 +51,28 @@ export async function missingMigrations(
   sql: postgres.Sql,
   directory: string = migrationsDirectory,
 ): Promise<string[]> {
-  const versions = (await listMigrations(directory)).map((migration) => migration.version);
   const [known] = await sql`select to_regprocedure('rowmill.migration_versions()') is not null as is_there`;
-  // The last migration makes the function, so without it some are missing; which ones is for the owner to read.
-  if (!known?.is_there) return versions;
+  // Without the function some are missing; which ones is for the owner to read.
+  if (!known?.is_there) return await versionsBeyond([], directory);
   const rows = await sql<{ version: string }[]>`select version from rowmill.migration_versions() as version`;
-  const seen = new Set(rows.map((row) => row.version));
-  return versions.filter((version) => !seen.has(version));
+  return await versionsBeyond(
+    rows.map((row) => row.version),
+    directory,
+  );
+}
+
+/** Versions that are not among those which a database has. */
+export async function versionsBeyond(
+  applied: string[],
+  directory: string = migrationsDirectory,
+): Promise<string[]> {
+  const versions = (await listMigrations(directory)).map((migration) => migration.version);
+  return versions.filter((version) => !applied.includes(version));
+}
+
+/** Says that these versions are missing, and what to do. */
+export function tellMissing(versions: string[]): string {
+  return `Expected all migrations; ${versions.length} are missing, from ${versions[0]} on. Run npm run migrate with DATABASE_URL, or supabase db push.`;
 }
 
 async function listMigrations(directory: string): Promise<Migration[]> {

@@ -5,6 +5,7 @@ import { msSince, now } from '../moment.ts';
 import { connectionUrl } from './connection-url.ts';
 import { explainAway, isConnectionFailure } from './database-away.ts';
 import { missingMigrations } from './migrate.ts';
+import { storableArgs } from './storable.ts';
 import type { Transport } from './transport.ts';
 
 /** Arguments whose JSON form Postgres cannot tell from its own: they go as text and are cast there. */
@@ -15,10 +16,7 @@ const casts: Record<string, { type: string; write: (value: unknown) => string }>
   left_over: { type: 'jsonb', write: JSON.stringify },
   twins: { type: 'jsonb', write: JSON.stringify },
   chunks: { type: 'jsonb', write: JSON.stringify },
-  polls: {
-    type: 'jsonb',
-    write: (value) => JSON.stringify(value, (_key, inner) => storable(inner)),
-  },
+  polls: { type: 'jsonb', write: JSON.stringify },
   chunk_ids: { type: 'bigint[]', write: (value) => `{${(value as number[]).join(',')}}` },
   leases: { type: 'text[]', write: (value) => `{${(value as string[]).map((id) => `"${id}"`).join(',')}}` },
 };
@@ -51,6 +49,8 @@ export function createPostgresTransport(options: {
       connection: { application_name: 'rowmill' },
       types: {
         bigint: { to: 20, from: [20], serialize: String, parse: Number },
+        // Sent as an empty text.
+        void: { to: 2278, from: [2278], serialize: String, parse: () => null },
       },
     });
   let current = connect();
@@ -77,19 +77,19 @@ export function createPostgresTransport(options: {
   }
 
   async function call(name: string, args: Record<string, unknown>): Promise<postgres.Row[]> {
-    const names = Object.keys(args);
-    const list = names.map((arg, at) => `${arg} => $${at + 1}${castOf(arg)}`).join(', ');
-    const values = names.map((arg) => {
+    const given = Object.entries(storableArgs(args));
+    const list = given.map(([arg], at) => `${arg} => $${at + 1}${castOf(arg)}`).join(', ');
+    const values = given.map(([arg, value]) => {
       const cast = casts[arg];
-      const value = args[arg] ?? null;
-      return cast && value !== null ? cast.write(value) : storable(value);
+      return cast && value !== null ? cast.write(value) : value;
     });
     const text = `select * from rowmill.${name}(${list})`;
     return await withClient(async (sql) => await sql.unsafe(text, values as never[], { prepare }));
   }
 
   return {
-    rows: async <Row>(name: string, args: Record<string, unknown>) => (await call(name, args)) as Row[],
+    maxRows: Number.POSITIVE_INFINITY,
+    rows: async <Row>(name: string, args: Record<string, unknown>) => [...(await call(name, args))] as Row[],
     value: async <Value>(name: string, args: Record<string, unknown>) => {
       const [row] = await call(name, args);
       return Object.values(row ?? { value: null })[0] as Value;
@@ -102,9 +102,4 @@ export function createPostgresTransport(options: {
 function castOf(arg: string): string {
   const cast = casts[arg];
   return cast ? `::text::${cast.type}` : '';
-}
-
-/** A provider's message may hold what no Postgres text can; what it says of a batch is not to be lost to that. */
-function storable(value: unknown): unknown {
-  return typeof value === 'string' ? value.replaceAll('\0', '\u2400').toWellFormed() : value;
 }

@@ -1,6 +1,7 @@
 import { now } from '../moment.ts';
 import type { InputRow, PipelineDefinition } from '../pipeline/pipeline.ts';
-import type { DuePoll, PollResult, StartResult, TickCounts } from './calls.ts';
+import type { DuePoll, PollResult, StartResult, TickCounts, WebhookResult } from './calls.ts';
+import { claimInSlices, giveInSlices } from './in-slices.ts';
 import { leasedCalls } from './leased-calls.ts';
 import { type Hold, Leases } from './leases.ts';
 import type { Transport } from './transport.ts';
@@ -17,6 +18,7 @@ export type Lease = { hold: Hold } & ReturnType<typeof leasedCalls>;
  */
 export function createStore(transport: Transport, worker: string, version: string) {
   const leases = new Leases(worker);
+  const { maxRows } = transport;
 
   /** Says that this worker lives, and renews what it has in hand. Rejects where the database is out of reach. */
   async function renewLeases(): Promise<number> {
@@ -45,8 +47,19 @@ export function createStore(transport: Transport, worker: string, version: strin
     },
 
     tick: (maxChunks: number) => transport.value<TickCounts>('tick', { max_chunks: maxChunks }),
-    readChunk: (chunkId: number, fromN: number, places: number) =>
-      transport.rows<InputRow>('read_chunk', { chunk_id: chunkId, from_n: fromN, place_count: places }),
+    readChunk: async (chunkId: number, fromN: number, places: number): Promise<InputRow[]> => {
+      const rows: InputRow[] = [];
+      // By places, not by rows: one that is gone leaves a gap.
+      for (let from = 0; from < places; from += maxRows) {
+        const args = {
+          chunk_id: chunkId,
+          from_n: fromN + from,
+          place_count: Math.min(maxRows, places - from),
+        };
+        rows.push(...(await transport.rows<InputRow>('read_chunk', args)));
+      }
+      return rows;
+    },
     /** A version of it; the current one where none is said. */
     getPipeline: (pipelineId: number, version: number | null = null) =>
       transport.value<PipelineDefinition | null>('get_pipeline', { pipeline_id: pipelineId, version }),
@@ -61,12 +74,23 @@ export function createStore(transport: Transport, worker: string, version: strin
       }),
 
     claimDuePolls: (maxBatches: number, togetherFrom: number) =>
-      transport.rows<DuePoll>('claim_due_polls', { max_batches: maxBatches, together_from: togetherFrom }),
+      claimInSlices(maxBatches, maxRows, (rows) =>
+        transport.rows<DuePoll>('claim_due_polls', { max_batches: rows, together_from: togetherFrom }),
+      ),
     /** Resolves with the new states of those that were still running. */
     recordPolls: (polls: PollResult[]) =>
-      transport.rows<{ batch_id: number; state: string }>('record_polls', { polls }),
+      giveInSlices(polls, maxRows, (some) =>
+        transport.rows<{ batch_id: number; state: string }>('record_polls', { polls: some }),
+      ),
     notePollProblem: (batchId: number, problem: string, isGone: boolean) =>
       transport.value<boolean>('note_poll_problem', { batch_id: batchId, problem, is_gone: isGone }),
+
+    /** `due`: that batch is looked at next. `unknown`: there is no such batch, and nothing was noted. */
+    noteWebhook: (webhookId: string, providerBatchId: string) =>
+      transport.value<WebhookResult>('note_webhook', {
+        webhook_id: webhookId,
+        provider_batch_id: providerBatchId,
+      }),
 
     missingMigrations: () => transport.missingMigrations(),
     close: (timeoutMs: number) => transport.close(timeoutMs),

@@ -1,8 +1,10 @@
 /** A way to call Rowmill's SQL functions. Every value that goes in or comes out is plain JSON. */
 export type Transport = {
+  /** The most rows that one answer brings. Whoever asks for more asks several times: see `in-slices.ts`. */
+  readonly maxRows: number;
   /** Calls `rowmill.<name>` with named arguments; resolves with its rows. */
   rows<Row>(name: string, args: Record<string, unknown>): Promise<Row[]>;
-  /** The same for a function that returns one value. */
+  /** The same for a function that returns one value; null where it returns none. */
   value<Value>(name: string, args: Record<string, unknown>): Promise<Value>;
   /** Versions of migrations that the database lacks. Rejects where it cannot be reached. */
   missingMigrations(): Promise<string[]>;

@@ -8,12 +8,16 @@ import { RowmillError } from '../../src/errors.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { createPostgresTransport } from '../../src/store/postgres-transport.ts';
 import { createStore, type Store } from '../../src/store/store.ts';
+import { createSupabaseTransport } from '../../src/store/supabase-transport.ts';
+import type { Transport } from '../../src/store/transport.ts';
 import type { Submission } from '../../src/submission/submission.ts';
 import { notingTransport } from '../store/noting-transport.ts';
 import { FakeProvider } from '../support/fake-provider.ts';
 import { ingestSecret } from '../support/service.ts';
 
 const nowhere = 'postgres://nobody:a-secret-word@127.0.0.1:1/nowhere';
+// fetch asks nobody at the lowest ports.
+const closed = 'http://127.0.0.1:2';
 
 describe('a worker whose database is away', () => {
   const cleanUps: (() => Promise<unknown>)[] = [];
@@ -43,13 +47,15 @@ describe('a worker whose database is away', () => {
       },
       submission,
       ingestSecret,
+      wakePoll: () => {},
       version: 'test',
     });
     cleanUps.push(() => app.close());
     return { app, submitted };
   }
-  function storeAt(url: string): Store {
-    const store = createStore(createPostgresTransport({ url }), 'w', 'test');
+  const storeAt = (url: string) => storeOver(createPostgresTransport({ url }));
+  function storeOver(transport: Transport): Store {
+    const store = createStore(transport, 'w', 'test');
     cleanUps.push(() => store.close(10));
     return store;
   }
@@ -80,22 +86,28 @@ describe('a worker whose database is away', () => {
     };
   }
 
-  it('is alive, is not ready, and turns posts away with 503 and when to come again', async () => {
-    const { app, submitted } = await build(storeAt(nowhere));
-    expect((await app.inject('/healthz')).statusCode).toBe(200);
-    const ready = await app.inject('/readyz');
-    expect(ready.statusCode).toBe(503);
-    const posted = await app.inject(post());
-    expect(posted.statusCode).toBe(503);
-    expect(Number(posted.headers['retry-after'])).toBeGreaterThan(0);
-    for (const answer of [ready, posted]) {
-      expect(answer.json()).toMatchObject({
-        error: { code: 'database_unreachable', message: expect.stringContaining('ECONNREFUSED') },
-      });
-      expect(answer.body).not.toContain('a-secret-word');
-    }
-    expect(submitted).toEqual([]);
-  });
+  it.each([
+    ['Postgres', () => storeAt(nowhere)],
+    ['the Data API', () => storeOver(createSupabaseTransport({ url: closed, key: 'a-secret-word' }))],
+  ])(
+    'is alive, is not ready, and turns posts away with 503 and when to come again: %s',
+    async (_what, open) => {
+      const { app, submitted } = await build(open());
+      expect((await app.inject('/healthz')).statusCode).toBe(200);
+      const ready = await app.inject('/readyz');
+      expect(ready.statusCode).toBe(503);
+      const posted = await app.inject(post());
+      expect(posted.statusCode).toBe(503);
+      expect(Number(posted.headers['retry-after'])).toBeGreaterThan(0);
+      for (const answer of [ready, posted]) {
+        expect(answer.json()).toMatchObject({
+          error: { code: 'database_unreachable', message: expect.stringContaining('ECONNREFUSED') },
+        });
+        expect(answer.body).not.toContain('a-secret-word');
+      }
+      expect(submitted).toEqual([]);
+    },
+  );
 
   it('says that it is not ready within some three seconds where the database takes a connection and stays silent', async () => {
     const { app } = await build(storeAt(await startSilence()));

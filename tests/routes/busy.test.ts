@@ -20,7 +20,7 @@ async function buildBusyApp(secret: string | undefined) {
     metrics: createMetrics(),
   } as unknown as Deps;
   const submission = { hasRoom: (bytes: number) => bytes < 35 } as Submission;
-  return await buildApp({ deps, submission, ingestSecret: secret, version: 'test' });
+  return await buildApp({ deps, submission, ingestSecret: secret, wakePoll: () => {}, version: 'test' });
 }
 
 function signedPost(body: string) {

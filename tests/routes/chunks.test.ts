@@ -149,7 +149,7 @@ describe('POST /v1/chunks', () => {
     const old = signed(chunk.body, new Date(Date.now() - 6 * 60_000));
     expect(await post(chunk.body, old)).toMatchObject({
       status: 401,
-      body: { error: { message: expect.stringContaining('5 minutes') } },
+      body: { error: { code: 'bad_timestamp', message: expect.stringContaining('5 minutes') } },
     });
     await expectNothingStored(chunk.id);
   });

@@ -43,7 +43,12 @@ describe('a worker over HTTP', () => {
   it('documents its routes from the schemas that check them', async () => {
     expect((await get('/docs')).status).toBe(200);
     const document = (await (await get('/docs/json')).json()) as { paths: Record<string, never> };
-    expect(Object.keys(document.paths).sort()).toEqual(['/healthz', '/readyz', '/v1/chunks']);
+    expect(Object.keys(document.paths).sort()).toEqual([
+      '/healthz',
+      '/readyz',
+      '/v1/chunks',
+      '/v1/webhooks/openai',
+    ]);
     expect(JSON.stringify(document)).toContain('chunk_id');
   });
 

@@ -1,6 +1,8 @@
 import { execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +13,7 @@ import { faultNames } from '../../src/simulator/fault-rules.ts';
 import { requestCodes } from '../../src/simulator/request-errors.ts';
 import { routeNames } from '../../src/simulator/route-names.ts';
 import { validationCodes } from '../../src/simulator/validation-forms.ts';
+import { webhookSecret } from '../support/signed-webhook.ts';
 import { chatLine, runBatch, submit } from './harness.ts';
 
 const main = fileURLToPath(new URL('../../src/simulator/main.ts', import.meta.url));
@@ -38,7 +41,12 @@ describe('the command', () => {
 
   it('explains itself', async () => {
     const { stdout } = await run('--help');
-    const limits = ['--enqueued-tokens <n>', '--batches-per-hour <n>', '--cached-share <0..1>'];
+    const limits = [
+      '--enqueued-tokens <n>',
+      '--batches-per-hour <n>',
+      '--cached-share <0..1>',
+      '--webhook-url <url>',
+    ];
     for (const flag of ['--delay-ms', '--fault <rule>', '--faults <file>', '--fault-seed', ...limits]) {
       expect(stdout).toContain(flag);
     }
@@ -90,6 +98,41 @@ describe('the command', () => {
     );
     expect(large.errors!.data).toMatchObject([{ code: 'token_limit_exceeded' }]);
     await expect(submit(openai, [chatLine('a', 'x')])).rejects.toMatchObject({ status: 429 });
+  });
+
+  it('tells whom its flags name', async () => {
+    const server = createServer((request, response) => {
+      response.end();
+      server.emit('told', request.headers['webhook-signature']);
+    });
+    server.listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const hook = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`;
+    const flags = ['--webhook-url', hook, '--webhook-secret', webhookSecret, '--webhook-retry-ms', '5'];
+    const child = fork(main, ['--port', '0', ...flags], { execArgv: [], stdio: 'ignore' });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const [{ url }] = (await once(child, 'message')) as [{ url: string }];
+    const told = once(server, 'told');
+    await submit(new OpenAI({ apiKey: 'any', baseURL: url, maxRetries: 0 }), [chatLine('a', 'x')]);
+    expect((await told)[0]).toMatch(/^v1,/);
+  });
+
+  it.each([
+    ['an address without a secret', ['--webhook-url', 'http://127.0.0.1:1/'], '--webhook-secret'],
+    ['a secret without an address', ['--webhook-secret', webhookSecret], '--webhook-url'],
+    [
+      'an address of another kind',
+      ['--webhook-url', 'ftp://x', '--webhook-secret', webhookSecret],
+      "got 'ftp://x'",
+    ],
+    ['another kind of secret', ['--webhook-url', 'http://x', '--webhook-secret', 'secret'], 'whsec_'],
+    ['no number of milliseconds', ['--webhook-retry-ms', 'x'], "got 'x'"],
+  ])('refuses %s', async (_what, flags, why) => {
+    await expect(run('--port', '0', ...flags)).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(why),
+    });
   });
 
   it('refuses a fault or a script that it cannot read', async () => {

@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { migrationsDirectory } from '../../src/store/migrate.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { createFilms, createPipeline } from '../support/sql-factories.ts';
@@ -16,18 +16,22 @@ const workerFunctions = [
   'claim_sweeps',
   'claim_work',
   'close_chunk',
+  'doctor',
   'finish_batch',
   'finish_harvest',
   'finish_sweep',
   'get_pipeline',
   'hold_back_chunks',
   'hold_rows',
+  'knows_secret',
   'let_go_of_batch',
   'migration_versions',
   'note_gone_file',
   'note_input_file',
   'note_pipeline_problem',
   'note_poll_problem',
+  'note_webhook',
+  'probes_under_way',
   'read_chunk',
   'record_polls',
   'refuse_rows',
@@ -58,7 +62,9 @@ describe('everything in schema rowmill', () => {
     await createFilms(sql);
     await createPipeline(sql);
     stranger = `anon_${database.url.slice(-12)}`;
-    await sql.unsafe(`create role ${stranger}`);
+    await sql.unsafe(`create role ${stranger}; grant ${stranger} to current_user`);
+    // Whoever made a role may give it away, and has to do so before becoming it.
+    if (inject('ownerUrl') !== null) await sql`grant rowmill_worker to current_user`;
   });
   afterAll(async () => {
     await sql.unsafe(`drop owned by ${stranger}; drop role ${stranger}`);
@@ -94,6 +100,29 @@ describe('everything in schema rowmill', () => {
     expect(await relationsThat(`c.relkind in ('r', 'p') and not c.relrowsecurity`)).toEqual([]);
   });
 
+  it('is a table whose policies say that nobody comes in', async () => {
+    // Whatever else a policy says, it says it to nobody: no table of ours is there to be read through Supabase's API.
+    expect(
+      await relationsThat(
+        `c.relkind in ('r', 'p') and (
+          not exists (select from pg_policy as p where p.polrelid = c.oid)
+          or exists (
+            select from pg_policy as p
+            where p.polrelid = c.oid and 'false' <> any (array[coalesce(pg_get_expr(p.polqual, c.oid), 'false'), coalesce(pg_get_expr(p.polwithcheck, c.oid), 'false')])
+          )
+        )`,
+      ),
+    ).toEqual([]);
+  });
+
+  it('is a table with a primary key', async () => {
+    expect(
+      await relationsThat(
+        `c.relkind in ('r', 'p') and not exists (select from pg_index as i where i.indrelid = c.oid and i.indisprimary)`,
+      ),
+    ).toEqual([]);
+  });
+
   it('is a table or a view with a comment', async () => {
     expect(await relationsThat(`c.relkind <> 'S' and obj_description(c.oid, 'pg_class') is null`)).toEqual(
       [],
@@ -119,6 +148,7 @@ describe('everything in schema rowmill', () => {
         or has_any_column_privilege('${role}', c.oid, 'select, insert, update, references') end`;
     expect(await relationsThat(any(stranger))).toEqual([]);
     expect(await relationsThat(any('rowmill_worker'))).toEqual([]);
+    expect(await relationsThat(any('service_role'))).toEqual([]);
   });
 
   it('is out of a worker’s reach but for the worker’s functions', async () => {
@@ -128,6 +158,38 @@ describe('everything in schema rowmill', () => {
     expect(
       await functionsThat(`has_function_privilege('rowmill_worker', p.oid, 'execute') and not p.prosecdef`),
     ).toEqual([]);
+  });
+
+  it('is out of service_role’s reach, too, but for the worker’s functions', async () => {
+    const callable = await functionsThat(`has_function_privilege('service_role', p.oid, 'execute')`);
+    expect(callable.map((name) => /^rowmill\.(\w+)\(/.exec(name)![1]).sort()).toEqual(workerFunctions);
+    expect(await functionsThat(`has_function_privilege('anon', p.oid, 'execute')`)).toEqual([]);
+    expect(await functionsThat(`has_function_privilege('authenticated', p.oid, 'execute')`)).toEqual([]);
+    const [row] = await sql`
+      select has_schema_privilege('service_role', 'rowmill', 'create') as may_create,
+        has_schema_privilege('anon', 'rowmill', 'usage') or has_schema_privilege('authenticated', 'rowmill', 'usage') as is_seen`;
+    expect(row).toEqual({ may_create: false, is_seen: false });
+  });
+
+  it('has all that a worker calls in one list, which grants it and takes the rest away, again and again', async () => {
+    const grants = () => sql`
+      select p.oid::regprocedure::text as name, p.proacl::text as acl, p.proconfig from pg_proc as p
+      where p.pronamespace = 'rowmill'::regnamespace order by 1`;
+    const before = [...(await grants())];
+    const listed = await sql`
+      select p.proname as name from pg_proc as p where p.oid in (select w.oid from rowmill.worker_functions() as w(oid)) order by 1`;
+    expect(listed.map((row) => row.name)).toEqual(workerFunctions);
+    await sql`grant execute on function rowmill.grant_to_workers() to service_role, rowmill_worker`;
+    await sql`revoke execute on function rowmill.tick(integer) from service_role`;
+    await sql`alter function rowmill.tick(integer) reset statement_timeout`;
+    await sql`select rowmill.grant_to_workers()`;
+    const after = [...(await grants())];
+    const callable = (rows: typeof before) =>
+      rows.filter(({ acl }) => /service_role=X|rowmill_worker=X/.test(acl));
+    expect(callable(after).map(({ name }) => name)).toEqual(callable(before).map(({ name }) => name));
+    expect(after.find(({ name }) => name.startsWith('rowmill.tick('))!.proconfig).toContain(
+      'statement_timeout=50s',
+    );
   });
 
   it('is marked as the worker’s exactly where a worker may call it', async () => {

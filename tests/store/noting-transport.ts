@@ -14,6 +14,7 @@ export function notingTransport(leaseMs = 120_000) {
     if (broken.has(name)) throw new Error(`${name} is out of order`);
   };
   const transport: Transport = {
+    maxRows: Number.POSITIVE_INFINITY,
     rows: async <Row>(name: string, args: Record<string, unknown>) => {
       await call(name, args);
       const renewed = (args.leases as string[] | undefined)?.length ?? 0;

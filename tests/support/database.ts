@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import postgres from 'postgres';
 import { inject } from 'vitest';
+import { supabase } from '../../scripts/supabase-cli.ts';
 // For the type of inject('databaseUrl').
 import type {} from './global-setup.ts';
 
@@ -23,16 +24,18 @@ const OBJECT_IN_USE_PATIENCE_MS = 30_000;
 
 /**
  * A fresh database with a unique name on the run's server: a copy of the migrated template or, with
- * `migrated: false`, an empty one. The caller drops it; what a crashed run leaves behind hurts no other run.
+ * `migrated: false`, an empty one. The caller drops it; what a crashed run leaves behind hurts no other run. `url` and
+ * `sql` are a superuser's or, with TEST_AS=supabase, those of a Supabase project's owner.
  */
 export async function createDatabase(options: { migrated?: boolean } = {}): Promise<TestDatabase> {
   const server = inject('databaseUrl');
+  const owner = inject('ownerUrl');
   const name = `rowmill_test_${randomBytes(6).toString('hex')}`;
   await asAdmin(server, async (admin) => {
-    const template = options.migrated === false ? 'template0' : await ensureTemplate(admin, server);
-    await whenUnused(() => admin`create database ${admin(name)} template ${admin(template)}`);
+    const template = options.migrated === false ? 'template0' : await ensureTemplate(admin, server, owner);
+    await createOwned(admin, name, template, owner);
   });
-  const url = databaseUrl(server, name);
+  const url = databaseUrl(owner ?? server, name);
   const sql = postgres(url, { onnotice: () => undefined, types: { bigint: BIGINT_AS_NUMBER } });
   return {
     url,
@@ -49,8 +52,8 @@ export async function createDatabase(options: { migrated?: boolean } = {}): Prom
  * Builds the template once. Its name is a digest of the migrations, so a server that outlives the run never serves an
  * old one; and it gets that name only when it is finished, so a run killed in the middle leaves no half template.
  */
-async function ensureTemplate(admin: postgres.Sql, server: string): Promise<string> {
-  const name = `rowmill_template_${await digestOfMigrations()}`;
+async function ensureTemplate(admin: postgres.Sql, server: string, owner: string | null): Promise<string> {
+  const name = `rowmill_template_${owner === null ? '' : 'supabase_'}${await digestOfMigrations()}`;
   const unfinished = `${name}_unfinished`;
   // Held by the session: `create database` cannot run inside a transaction.
   await admin`select pg_catalog.pg_advisory_lock(${TEMPLATE_LOCK})`;
@@ -58,15 +61,29 @@ async function ensureTemplate(admin: postgres.Sql, server: string): Promise<stri
     const found = await admin`select 1 from pg_catalog.pg_database where datname = ${name}`;
     if (found.length > 0) return name;
     await admin`drop database if exists ${admin(unfinished)} with (force)`;
-    await admin`create database ${admin(unfinished)} template template0`;
-    const { migrate } = await import('../../src/store/migrate.ts');
-    await migrate({ url: databaseUrl(server, unfinished) });
+    await createOwned(admin, unfinished, 'template0', owner);
+    if (owner === null) {
+      const { migrate } = await import('../../src/store/migrate.ts');
+      await migrate({ url: databaseUrl(server, unfinished) });
+    } else {
+      await supabase('db', 'push', `--remote=${databaseUrl(owner, unfinished)}`);
+    }
     await whenUnused(() => admin`alter database ${admin(unfinished)} with allow_connections false`);
     await whenUnused(() => admin`alter database ${admin(unfinished)} rename to ${admin(name)}`);
     return name;
   } finally {
     await admin`select pg_catalog.pg_advisory_unlock(${TEMPLATE_LOCK})`;
   }
+}
+
+async function createOwned(
+  admin: postgres.Sql,
+  name: string,
+  template: string,
+  owner: string | null,
+): Promise<void> {
+  const whose = owner === null ? admin`` : admin`owner ${admin(new URL(owner).username)}`;
+  await whenUnused(() => admin`create database ${admin(name)} template ${admin(template)} ${whose}`);
 }
 
 async function digestOfMigrations(): Promise<string> {

@@ -21,6 +21,9 @@ export class FakeProvider implements Provider {
   isListEmpty = false;
   pageSize = 100;
 
+  async check(): Promise<void> {
+    await this.#call('check', '', () => {});
+  }
   async uploadFile(filename: string, parts: Uint8Array[]): Promise<string> {
     return await this.#call('uploadFile', filename, () => this.addFile(Buffer.concat(parts), filename));
   }
@@ -78,6 +81,10 @@ export class FakeProvider implements Provider {
     await this.#call('deleteFile', id, () => {
       this.files.delete(id);
     });
+  }
+
+  async readWebhook(body: string): Promise<unknown> {
+    return await this.#call('readWebhook', body, () => JSON.parse(body));
   }
 
   addFile(bytes: Buffer | string, name = ''): string {

@@ -1,0 +1,16 @@
+/** What Postgres refused, told over HTTP: the fields that callers know from errors of postgres.js. */
+export class SqlError extends Error {
+  override readonly name = 'SqlError';
+  /** Its SQLSTATE, such as `RM301` or `23505`. */
+  readonly code: string;
+  declare readonly detail?: string;
+  declare readonly hint?: string;
+
+  constructor(code: string, message: string, detail: string | null, hint: string | null) {
+    super(message);
+    this.code = code;
+    // As postgres.js has it: what was not said is not there.
+    if (detail !== null) this.detail = detail;
+    if (hint !== null) this.hint = hint;
+  }
+}
