@@ -24,6 +24,39 @@ comment on function rowmill.may_use(text, text[]) is
 revoke all on function rowmill.may_use(text, text[]) from public;
 
 -- API: internal
+create function rowmill.may_read(relation text)
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+  -- As may_use: to_regclass would raise.
+  select exists (
+    select
+    from pg_class as c
+    join pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = split_part(may_read.relation, '.', 1)
+    and c.relname = split_part(may_read.relation, '.', 2)
+    and has_schema_privilege(n.oid, 'usage')
+    and has_table_privilege(c.oid, 'select')
+  );
+$$;
+comment on function rowmill.may_read(text) is 'Whether a table of an extension, named schema.name, is there and open to whoever asks. Raises nothing.';
+revoke all on function rowmill.may_read(text) from public;
+
+-- API: internal
+create function rowmill.has_pg_net()
+returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+  select rowmill.may_use('net.http_post', array['text', 'jsonb', 'jsonb', 'jsonb', 'integer']);
+$$;
+comment on function rowmill.has_pg_net() is 'Whether pg_net is there, in the form that Rowmill calls it, and open to whoever asks.';
+revoke all on function rowmill.has_pg_net() from public;
+
+-- API: internal
 create function rowmill.has_vault()
 returns boolean
 language sql
@@ -32,13 +65,7 @@ set search_path = ''
 as $$
   select rowmill.may_use('vault.create_secret', array['text', 'text', 'text', 'uuid'])
   and rowmill.may_use('vault.update_secret', array['uuid', 'text', 'text', 'text', 'uuid'])
-  and exists (
-    select
-    from pg_class as c
-    join pg_namespace as n on n.oid = c.relnamespace
-    where n.nspname = 'vault' and c.relname = 'decrypted_secrets'
-    and has_table_privilege(c.oid, 'select')
-  );
+  and rowmill.may_read('vault.decrypted_secrets');
 $$;
 comment on function rowmill.has_vault() is 'Whether Supabase''s Vault is there and open to whoever asks: Rowmill''s owner, that is.';
 revoke all on function rowmill.has_vault() from public;
@@ -139,7 +166,7 @@ stable
 set search_path = ''
 as $$
   select exists (select from rowmill.settings as s where s.endpoint_url is not null)
-  and rowmill.may_use('net.http_post', array['text', 'jsonb', 'jsonb', 'jsonb', 'integer'])
+  and rowmill.has_pg_net()
   and rowmill.has_ingest_secret();
 $$;
 comment on function rowmill.can_post() is 'Whether an endpoint and a secret are set and pg_net is there to post with.';
@@ -161,9 +188,6 @@ declare
   v_signature text;
   v_request_id bigint;
 begin
-  if not rowmill.can_post() then
-    return null;
-  end if;
   select s.* into strict v_settings from rowmill.settings as s;
   -- The secret signs and stays here: pg_net's tables, headers included, can be read by many.
   v_signature := 'v1,' || encode(rowmill.hmac_sha256(
@@ -186,7 +210,7 @@ begin
 end;
 $$;
 comment on function rowmill.post_signed(text, jsonb) is
-  'Gives pg_net a body to post to the endpoint once this transaction commits, signed as Standard Webhooks has it; returns pg_net''s number for it, null where nothing can be posted. A post is made once and may be lost.';
+  'Gives pg_net a body to post to the endpoint once this transaction commits, signed as Standard Webhooks has it; returns pg_net''s number for it. For callers that have asked can_post(). A post is made once and may be lost.';
 revoke all on function rowmill.post_signed(text, jsonb) from public;
 
 -- API: internal
@@ -233,9 +257,7 @@ begin
     end if;
   end if;
 
-  if rowmill.post_signed('chunk_' || v_chunk.id, v_body) is null then
-    return false;
-  end if;
+  perform rowmill.post_signed('chunk_' || v_chunk.id, v_body);
   update rowmill.chunks as c
   set posted_at = clock_timestamp(), posts = c.posts + 1
   where c.id = v_chunk.id;

@@ -64,7 +64,7 @@ begin
   v_body := jsonb_build_object('ping', v_id, 'fill', repeat('x', post_ping.fill_bytes));
   v_request_id := rowmill.post_signed('ping_' || v_id, v_body);
   update rowmill.pings as p
-  set request_id = v_request_id, bytes = case when v_request_id is not null then octet_length(v_body::text) end
+  set request_id = v_request_id, bytes = octet_length(v_body::text)
   where p.id = v_id;
   delete from rowmill.pings as p where p.id <= v_id - 100;
   return v_id;

@@ -19,27 +19,6 @@ comment on function rowmill.doctor_checks() is 'The checks of doctor(), in their
 revoke all on function rowmill.doctor_checks() from public;
 
 -- API: internal
-create function rowmill.may_read(relation text)
-returns boolean
-language sql
-stable
-set search_path = ''
-as $$
-  -- Not to_regclass: it raises where the schema is there and closed to us.
-  select exists (
-    select
-    from pg_class as c
-    join pg_namespace as n on n.oid = c.relnamespace
-    where n.nspname = split_part(may_read.relation, '.', 1)
-    and c.relname = split_part(may_read.relation, '.', 2)
-    and has_schema_privilege(n.oid, 'usage')
-    and has_table_privilege(c.oid, 'select')
-  );
-$$;
-comment on function rowmill.may_read(text) is 'Whether a table of an extension, named schema.name, is there and open to whoever asks. Raises nothing.';
-revoke all on function rowmill.may_read(text) from public;
-
--- API: internal
 create function rowmill.json_or_null(content text)
 returns jsonb
 language plpgsql

@@ -17,7 +17,7 @@ set search_path = ''
 as $$
   select case
     when not exists (select from rowmill.settings as s where s.endpoint_url is not null) then 'no endpoint is set'
-    when not rowmill.may_use('net.http_post', array['text', 'jsonb', 'jsonb', 'jsonb', 'integer']) then 'pg_net is not there to post with'
+    when not rowmill.has_pg_net() then 'pg_net is not there to post with'
     when not rowmill.has_ingest_secret() then 'there is no secret to sign with'
     when rowmill.ping_aim() is null then 'the secret cannot be used'
     when not rowmill.may_read('net._http_response') then 'net._http_response may not be read'

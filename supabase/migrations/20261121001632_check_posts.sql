@@ -1,6 +1,19 @@
 -- Whether posts arrive, are believed, and what the clocks show. Workers need not stop.
 
 -- API: internal
+create function rowmill.shown_url(url text)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  -- What an address may hide is shown to nobody.
+  select regexp_replace(regexp_replace(shown_url.url, '//[^/@]*@', '//***@'), '\?.*$', '?***');
+$$;
+comment on function rowmill.shown_url(text) is 'An address without the user, the password and the query that may stand in it.';
+revoke all on function rowmill.shown_url(text) from public;
+
+-- API: internal
 create function rowmill.judge_answer(probe rowmill.probe)
 returns rowmill.finding
 language plpgsql
@@ -14,7 +27,7 @@ declare
   v_code text := v_answer -> 'error' ->> 'code';
   v_elsewhere text := 'Correct the address: select rowmill.set_endpoint(''https://worker.example.com''); a worker takes posts at /v1/chunks.';
 begin
-  select regexp_replace(regexp_replace(s.endpoint_url, '//[^/@]*@', '//***@'), '\?.*$', '?***'), s.post_timeout_ms
+  select rowmill.shown_url(s.endpoint_url), s.post_timeout_ms
   into strict v_url, v_timeout
   from rowmill.settings as s;
   return case

@@ -63,7 +63,7 @@ declare
   v_version text := (select e.extversion from pg_extension as e where e.extname = 'pg_net');
   v_arguments text;
 begin
-  if rowmill.may_use('net.http_post', array['text', 'jsonb', 'jsonb', 'jsonb', 'integer']) then
+  if rowmill.has_pg_net() then
     if rowmill.may_read('net._http_response') then
       return row('ok', coalesce('version ' || v_version, 'there'), null)::rowmill.finding;
     end if;
@@ -97,7 +97,7 @@ declare
   v_database text := nullif(current_setting('pg_net.database_name', true), '');
   v_is_up boolean;
 begin
-  if not rowmill.may_use('net.http_post', array['text', 'jsonb', 'jsonb', 'jsonb', 'integer']) then
+  if not rowmill.has_pg_net() then
     return row('note', 'not needed without pg_net', 'See pg_net.')::rowmill.finding;
   end if;
   if v_database <> current_database() then
@@ -148,9 +148,8 @@ as $$
   end
   from rowmill.settings as s
   cross join lateral (
-    -- What an address may hide is shown to nobody.
     select
-      regexp_replace(regexp_replace(s.endpoint_url, '//[^/@]*@', '//***@'), '\?.*$', '?***') as url,
+      rowmill.shown_url(s.endpoint_url) as url,
       regexp_replace(s.endpoint_url, '//[^/@]*@', '//') as bare
   ) as u;
 $$;
