@@ -23,9 +23,9 @@ describe('doctor() finds out what is around:', () => {
 
   it('the list of migrations lacks one, or is not there', async () => {
     expect(await world.lookAt('migrations')).toMatchObject({ verdict: 'ok' });
-    await sql`update supabase_migrations.schema_migrations set version = version || 'x' where version = '20261121001636'`;
+    await sql`update supabase_migrations.schema_migrations set name = 'of_' || name`;
     expect(await world.lookAt('migrations')).toMatchObject({ verdict: 'fault', remedy: 'npm run migrate' });
-    await sql`update supabase_migrations.schema_migrations set version = '20261121001636' where version = '20261121001636x'`;
+    await sql`update supabase_migrations.schema_migrations set name = substr(name, 4)`;
     await sql`alter schema supabase_migrations rename to hidden_migrations`;
     expect(await world.lookAt('migrations')).toMatchObject({ verdict: 'warning' });
     await sql`alter schema hidden_migrations rename to supabase_migrations`;

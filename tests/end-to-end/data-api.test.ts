@@ -75,7 +75,7 @@ describe('a worker that has a Supabase address and key, and no DATABASE_URL', ()
     startWorker();
     const waiting = await worker!.logged('are missing');
     expect(waiting.msg).toMatch(/Run npm run migrate with DATABASE_URL, or supabase db push/);
-    expect((waiting as { missing?: string[] }).missing).toContain('20261121000100');
+    expect((waiting as { missing?: string[] }).missing).toHaveLength(1);
     expect(await ready()).toMatchObject({ status: 503, body: { error: { code: 'migrations_missing' } } });
     await migrate({ url: database.url });
     await reload();

@@ -1,7 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { migrationsDirectory } from '../../src/store/migrate.ts';
+import { readRooms, supabase } from '../../tools/sql/rooms.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { createFilms, createPipeline } from '../support/sql-factories.ts';
 
@@ -42,10 +41,6 @@ const workerFunctions = [
   'tick',
 ];
 
-/** What a migration does to functions: the mark above one that it makes, or its dropping. */
-const statements =
-  /^(?:-- API: (?<whose>\w+)\n)?create (?:or replace )?function rowmill\.(?<created>\w+)|^drop function (?:if exists )?rowmill\.(?<dropped>\w+)/gm;
-
 const states = {
   pipelines: ['active', 'dropped', 'paused'],
   chunks: ['accepted', 'batched', 'done', 'waiting'],
@@ -84,8 +79,10 @@ describe('everything in schema rowmill', () => {
         where c.relnamespace = 'rowmill'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S') and ${condition} order by 1`)
     ).map((row) => row.name);
 
-  it('is a function with an empty search_path', async () => {
-    expect(await functionsThat(`not coalesce('search_path=""' = any (p.proconfig), false)`)).toEqual([]);
+  it('is a function that looks into pg_catalog first and into pg_temp last, whoever calls it', async () => {
+    expect(
+      await functionsThat(`not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)`),
+    ).toEqual([]);
   });
 
   it('is a function with a comment', async () => {
@@ -193,20 +190,10 @@ describe('everything in schema rowmill', () => {
   });
 
   it('is marked as the worker’s exactly where a worker may call it', async () => {
-    const files = (await readdir(migrationsDirectory)).filter((file) => file.endsWith('.sql')).sort();
-    // In their order: a later file may make a function anew, or take it away.
-    const marked = new Map<string, string | undefined>();
-    for (const file of files) {
-      const text = await readFile(path.join(migrationsDirectory, file), 'utf8');
-      for (const { groups } of text.matchAll(statements)) {
-        if (groups!.dropped !== undefined) marked.delete(groups!.dropped);
-        else marked.set(groups!.created!, groups!.whose);
-      }
-    }
-    expect([...marked].filter(([, whose]) => whose === undefined)).toEqual([]);
-    const workers = [...marked].filter(([, whose]) => whose === 'worker').map(([name]) => name);
-    // read_chunk serves the posts as well
-    expect([...new Set([...workers, 'read_chunk'])].sort()).toEqual(workerFunctions);
+    const marked = (await readRooms(supabase)).flatMap((room) =>
+      /^-- API: worker\n/.test(room.text) ? [path.basename(room.file, '.sql')] : [],
+    );
+    expect(marked.sort()).toEqual(workerFunctions);
   });
 
   it('lets a worker tick and a stranger not', async () => {

@@ -1,11 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import postgres from 'postgres';
 import { Webhook } from 'standardwebhooks';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { migrate, migrationsDirectory } from '../../src/store/migrate.ts';
+import { migrate } from '../../src/store/migrate.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { pgNetStub } from '../support/pg-net-stub.ts';
 import { ingestSecret } from '../support/service.ts';
@@ -127,28 +124,6 @@ describe('the ingest secret', () => {
       await admin.end();
       await sql.unsafe(`drop database ${name} with (force)`);
       await sql.unsafe(`drop role ${role}`);
-    }
-  });
-
-  it('is moved into Vault by the migration', async () => {
-    const empty = await createDatabase({ migrated: false });
-    const directory = await mkdtemp(path.join(tmpdir(), 'rowmill-before-'));
-    try {
-      for (const file of await readdir(migrationsDirectory)) {
-        if (file < '20261121001600')
-          await copyFile(path.join(migrationsDirectory, file), path.join(directory, file));
-      }
-      await migrate({ url: empty.url, directory });
-      await empty.sql`select rowmill.set_endpoint(${endpoint}, ${ingestSecret})`;
-      await empty.sql.unsafe(vaultStub);
-      await migrate({ url: empty.url });
-      expect(await empty.sql`select from rowmill.secrets`).toHaveLength(0);
-      expect(await empty.sql`select decrypted_secret as value from vault.decrypted_secrets`).toEqual([
-        { value: ingestSecret },
-      ]);
-    } finally {
-      await empty.drop();
-      await rm(directory, { recursive: true, force: true });
     }
   });
 });

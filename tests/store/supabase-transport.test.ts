@@ -142,9 +142,11 @@ describe('the transport over the Data API', () => {
   it('tells which migrations are missing: all of them where the function that says so is', async () => {
     answer = saying(404, told('PGRST202'));
     const all = await transport.missingMigrations();
-    expect(all.length).toBeGreaterThan(50);
-    answer = saying(200, all.slice(1), { 'content-range': `0-${all.length - 2}/${all.length - 1}` });
-    expect(await transport.missingMigrations()).toEqual([all[0]]);
+    expect(all.length).toBeGreaterThan(0);
+    answer = saying(200, ['20200101000000'], { 'content-range': '0-0/1' });
+    expect(await transport.missingMigrations()).toEqual(all);
+    answer = saying(200, all, { 'content-range': `0-${all.length - 1}/${all.length}` });
+    expect(await transport.missingMigrations()).toEqual([]);
     answer = saying(403, told('42501'));
     await expect(transport.missingMigrations()).rejects.toMatchObject({
       code: 'rights_missing',

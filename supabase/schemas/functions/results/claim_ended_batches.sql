@@ -1,0 +1,39 @@
+-- API: worker
+create or replace function rowmill.claim_ended_batches(worker text, max_batches integer)
+returns table (
+  batch_id bigint, state text, pipeline_id bigint, provider_status text, provider_errors jsonb,
+  input_file_id text, output_file_id text, error_file_id text, output_position bigint, error_position bigint, keep_files boolean,
+  pipeline_version integer
+)
+language sql
+security definer -- the worker has no rights on the tables
+set search_path = pg_catalog, pg_temp
+as $$
+  with found as (
+    select b.id
+    from rowmill.batch_processing_details as b
+    join rowmill.pipelines as p on p.id = b.pipeline_id
+    where b.state in ('ended', 'harvested')
+    and (b.lease_until is null or b.lease_until < now())
+    -- Answers for a column that is gone wait for the operator; where a whole table is gone, or a newer version does
+    -- without the column, nobody waits.
+    and (
+      b.state = 'harvested'
+      or rowmill.structure_problem(p.id) is null
+      or not exists (select from pg_class as c where c.oid = p.source)
+      or not exists (select from pg_class as c where c.oid = p.target)
+    )
+    order by b.ended_at
+    limit claim_ended_batches.max_batches
+    for update of b skip locked
+  )
+  update rowmill.batch_processing_details as b
+  set owner = claim_ended_batches.worker, lease_until = now() + s.lease
+  from found, rowmill.settings as s
+  where b.id = found.id
+  returning b.id, b.state, b.pipeline_id, b.provider_status, b.provider_errors,
+    b.input_file_id, b.output_file_id, b.error_file_id, b.output_position, b.error_position, s.keep_files, b.pipeline_version;
+$$;
+comment on function rowmill.claim_ended_batches is
+  'Takes, under a lease, batches whose results are to be read (ended) or whose files are to be deleted (harvested).';
+revoke all on function rowmill.claim_ended_batches from public;
