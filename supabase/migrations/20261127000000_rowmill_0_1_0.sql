@@ -26,7 +26,8 @@ create type rowmill.diagnosis as ("check" text, verdict text, found text, remedy
 comment on type rowmill.diagnosis is 'A line of doctor(): the check''s name, and its finding.';
 
 create type rowmill.finding as (verdict text, found text, remedy text);
-comment on type rowmill.finding is 'What a check found: ok, note, warning or fault; what there is, in words; what to do, null where it is ok.';
+comment on type rowmill.finding is
+  'What a check found: ok, note, warning or fault; what there is, in words; what to do, null where it is ok.';
 
 create type rowmill.forecast as (
   input_tokens bigint, -- expected
@@ -41,12 +42,21 @@ create type rowmill.money as (reserved_usd numeric, spent_usd numeric);
 comment on type rowmill.money is 'Reserved and spent US dollars.';
 
 create type rowmill.probe as (
-  newest_at timestamptz, newest_state text,
-  ping_id bigint, sent_at timestamptz, taken_at timestamptz,
-  status_code integer, timed_out boolean, error_msg text, content text, content_type text, server_date text
+  newest_at timestamptz,
+  newest_state text,
+  ping_id bigint,
+  sent_at timestamptz,
+  taken_at timestamptz,
+  status_code integer,
+  timed_out boolean,
+  error_msg text,
+  content text,
+  content_type text,
+  server_date text
 );
 comment on type rowmill.probe is
-  'The newest of doctor()''s pings of a size (open, answered, queued: too long in pg_net''s queue, lost: neither there nor answered), and the newest answer.';
+  'The newest of doctor()''s pings of a size (open, answered, queued: too long in pg_net''s queue, '
+  'lost: neither there nor answered), and the newest answer.';
 
 create type rowmill.room as (
   code text, -- why nothing may be submitted at all; null: something may
@@ -71,18 +81,20 @@ create type rowmill.source_parts as (
   selected text,
   missing text,
   set_list text,
-  value_columns text
+  value_columns text,
+  target text,
+  key_columns text,
+  target_keys text,
+  target_columns text,
+  target_values text,
+  excluded_list text,
+  version_at text
 );
-comment on type rowmill.source_parts is 'Pieces of SQL over a source table aliased as s; made by rowmill.source_parts_of.';
-alter type rowmill.source_parts add attribute target text;
-alter type rowmill.source_parts add attribute key_columns text;
-alter type rowmill.source_parts add attribute target_keys text;
-alter type rowmill.source_parts add attribute target_columns text;
-alter type rowmill.source_parts add attribute target_values text;
-alter type rowmill.source_parts add attribute excluded_list text;
-alter type rowmill.source_parts add attribute version_at text;
 comment on type rowmill.source_parts is
-  'Pieces of SQL over a source table aliased as s; made by rowmill.source_parts_of. target and what follows from it are null where the source itself is filled. Values of provenance stand for $3 batch, $4 model, $5 time and $6 version. version_at reads the version of a row''s answer, null where no column says it.';
+  'Pieces of SQL over a source table aliased as s; made by rowmill.source_parts_of. '
+  'target and what follows from it are null where the source itself is filled. '
+  'Values of provenance stand for $3 batch, $4 model, $5 time and $6 version. '
+  'version_at reads the version of a row''s answer, null where no column says it.';
 
 create type rowmill.usage_history as (
   input_factor numeric, -- input tokens that the provider told, by those of the tokenizer
@@ -95,93 +107,120 @@ comment on type rowmill.usage_history is 'What a pipeline''s last batches teach 
 create table rowmill.pipelines (
   id bigint generated always as identity primary key,
   name text not null,
+  version integer not null default 1,
+  state text not null default 'active',
+  state_reason text,
+  created_at timestamptz not null default now(),
+  dropped_at timestamptz,
+
+  -- which rows, and what is read of them
   source regclass not null,
   source_name text not null,
   key_columns smallint[] not null,
   inputs jsonb not null,
-  outputs jsonb not null,
   filter text,
   filter_columns jsonb not null default '[]',
+  trigger_names text not null default '',
+
+  -- where answers go
+  target regclass not null,
+  target_name text not null,
+  target_key_columns smallint[] not null,
+  outputs jsonb not null,
+  provenance jsonb not null default '[]',
+
+  -- what is asked
   instructions text,
   prompt text not null,
+  placeholder_style text not null default 'braces',
   model text not null,
   endpoint text not null,
-  format text not null,
   params jsonb not null,
+  format text not null,
   response_schema json,
+  own_schema json,
+
+  -- how much at a time, and at what cost
   chunk_size integer not null,
   flush_after interval not null,
   max_attempts integer not null,
-  version integer not null default 1,
-  state text not null default 'active',
-  state_reason text,
+  budget_usd numeric,
+  daily_budget_usd numeric,
+
+  -- what the tick and workers note
   problem text,
   problem_at timestamptz,
   problem_by text,
-  trigger_names text not null default '',
-  created_at timestamptz not null default now(),
-  dropped_at timestamptz,
+  wait_until timestamptz,
+  wait_reason text,
+  strikes integer not null default 0,
+  failed_in_row integer not null default 0,
+  rows_failed_in_row integer not null default 0,
+  failures_checked_to text not null default '',
+
   constraint pipelines_state_is_known check (state in ('active', 'paused', 'dropped')),
   constraint pipelines_dropped_at_iff_dropped check ((state = 'dropped') = (dropped_at is not null)),
-  constraint pipelines_problem_has_a_finder check (problem_by in ('tick', 'worker') and (problem is null) = (problem_by is null)),
-  constraint pipelines_format_is_known check (format in ('json', 'text')),
+  constraint pipelines_placeholder_style_is_known check (placeholder_style in ('braces', 'brackets')),
   constraint pipelines_endpoint_is_known check (endpoint in ('/v1/chat/completions', '/v1/responses')),
+  constraint pipelines_format_is_known check (format in ('json', 'text')),
+  constraint pipelines_schema_iff_json check ((format = 'json') = (response_schema is not null)),
+  constraint pipelines_own_schema_is_in_force
+    check (own_schema is null or (response_schema is not null and own_schema::text = response_schema::text)),
   constraint pipelines_chunk_size_fits_a_batch check (chunk_size between 1 and 50000),
-  constraint pipelines_schema_iff_json check ((format = 'json') = (response_schema is not null))
+  -- The upper end keeps NaN out, which is greater than everything.
+  constraint pipelines_budgets_are_amounts check (budget_usd between 0 and 1e15 and daily_budget_usd between 0 and 1e15),
+  constraint pipelines_problem_has_a_finder check (problem_by in ('tick', 'worker') and (problem is null) = (problem_by is null))
 );
+
 create unique index pipelines_name_is_unique on rowmill.pipelines (name) where state <> 'dropped';
+
 alter table rowmill.pipelines enable row level security;
-comment on table rowmill.pipelines is 'Declared enrichments; made by create_pipeline, never edited by hand. Columns are kept by number, so that renames break nothing.';
+
+create policy nobody_but_the_owner on rowmill.pipelines using (false) with check (false);
+comment on policy nobody_but_the_owner on rowmill.pipelines is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.pipelines is
+  'Declared enrichments; made by create_pipeline, never edited by hand. '
+  'Columns are kept by number, so that renames break nothing.';
+comment on column rowmill.pipelines.version is
+  'Counts the definitions; alter_pipeline makes the next one, and keeps this one in pipeline_versions.';
 comment on column rowmill.pipelines.source_name is 'The table''s name when it was declared: what a filter may call it.';
-comment on column rowmill.pipelines.key_columns is 'Numbers (pg_attribute.attnum) of the primary key''s columns, in the key''s order.';
-comment on column rowmill.pipelines.inputs is '[{"name","attnum"}]: columns that the prompt names; name is what the prompt calls it.';
-comment on column rowmill.pipelines.outputs is '[{"name","attnum","encoding"}]: columns to fill; name is the property in the answer.';
+comment on column rowmill.pipelines.key_columns is
+  'Numbers (pg_attribute.attnum) of the primary key''s columns, in the key''s order.';
+comment on column rowmill.pipelines.inputs is
+  '[{"name","attnum"}]: columns that the prompt names; name is what the prompt calls it.';
 comment on column rowmill.pipelines.filter_columns is '[{"name","attnum"}]: columns that the filter reads.';
-comment on column rowmill.pipelines.response_schema is 'JSON Schema of an answer, as json and not jsonb: the order of its properties is the order in which a model writes them.';
-comment on column rowmill.pipelines.problem is 'The last error of forming, reading or applying; null once it works again.';
-comment on column rowmill.pipelines.problem_by is 'Who found it and will clear it: the tick knows nothing of a provider that refuses work, nor a worker of a post that fails.';
-comment on column rowmill.pipelines.trigger_names is 'Fingerprint of the column names in the generated trigger functions; the tick writes them anew when it differs.';
-alter table rowmill.pipelines add column target regclass;
-alter table rowmill.pipelines add column target_name text;
-alter table rowmill.pipelines add column target_key_columns smallint[];
-alter table rowmill.pipelines add column provenance jsonb not null default '[]';
-alter table rowmill.pipelines add column placeholder_style text not null default 'braces';
-alter table rowmill.pipelines add column own_schema json;
-alter table rowmill.pipelines add column budget_usd numeric;
-alter table rowmill.pipelines add column daily_budget_usd numeric;
-alter table rowmill.pipelines alter column target set not null;
-alter table rowmill.pipelines alter column target_name set not null;
-alter table rowmill.pipelines alter column target_key_columns set not null;
-alter table rowmill.pipelines add constraint pipelines_placeholder_style_is_known check (placeholder_style in ('braces', 'brackets'));
-alter table rowmill.pipelines add constraint pipelines_own_schema_is_in_force
-  check (own_schema is null or (response_schema is not null and own_schema::text = response_schema::text));
--- NaN is greater than everything
-alter table rowmill.pipelines add constraint pipelines_budgets_are_amounts
-  check (budget_usd between 0 and 1e15 and daily_budget_usd between 0 and 1e15);
-comment on column rowmill.pipelines.target is 'The table that answers are written to; the source itself, or another, which gets an upsert by the key columns.';
+comment on column rowmill.pipelines.trigger_names is
+  'Fingerprint of the column names in the generated trigger functions; the tick writes them anew when it differs.';
+comment on column rowmill.pipelines.target is
+  'The table that answers are written to; the source itself, or another, which gets an upsert by the key columns.';
 comment on column rowmill.pipelines.target_name is 'The target''s name when it was declared.';
-comment on column rowmill.pipelines.target_key_columns is 'Numbers of the columns in target that hold the key, in the order of key_columns.';
-comment on column rowmill.pipelines.outputs is '[{"name","attnum","encoding"}]: columns of target to fill; name is the property in the answer.';
-comment on column rowmill.pipelines.provenance is '[{"name","attnum","value"}]: columns of target that say where an answer came from; value is $batch_id, $model, $completed_at or $version.';
+comment on column rowmill.pipelines.target_key_columns is
+  'Numbers of the columns in target that hold the key, in the order of key_columns.';
+comment on column rowmill.pipelines.outputs is
+  '[{"name","attnum","encoding"}]: columns of target to fill; name is the property in the answer.';
+comment on column rowmill.pipelines.provenance is
+  '[{"name","attnum","value"}]: columns of target that say where an answer came from; '
+  'value is $batch_id, $model, $completed_at or $version.';
 comment on column rowmill.pipelines.placeholder_style is 'How the prompt names columns: braces {{Column}}, brackets [Column].';
-comment on column rowmill.pipelines.own_schema is 'The output_schema that was given; null where response_schema is derived from the outputs.';
+comment on column rowmill.pipelines.response_schema is
+  'JSON Schema of an answer, as json and not jsonb: the order of its properties is the order in which a model writes them.';
+comment on column rowmill.pipelines.own_schema is
+  'The output_schema that was given; null where response_schema is derived from the outputs.';
 comment on column rowmill.pipelines.budget_usd is 'What the pipeline may cost in all; null: without limit.';
 comment on column rowmill.pipelines.daily_budget_usd is 'What it may cost in a day; null: without limit.';
-comment on column rowmill.pipelines.version is 'Counts the definitions; alter_pipeline makes the next one, and keeps this one in pipeline_versions.';
-alter table rowmill.pipelines
-  add column wait_until timestamptz,
-  add column wait_reason text,
-  add column strikes integer not null default 0,
-  add column failed_in_row integer not null default 0,
-  add column rows_failed_in_row integer not null default 0,
-  add column failures_checked_to text not null default '';
-comment on column rowmill.pipelines.wait_until is 'Until when the provider is left alone, because it took no batch of this pipeline.';
+comment on column rowmill.pipelines.problem is
+  'The last error of forming, reading or applying; null once it works again.';
+comment on column rowmill.pipelines.problem_by is
+  'Who found it and will clear it: the tick knows nothing of a provider that refuses work, nor a worker of a post that fails.';
+comment on column rowmill.pipelines.wait_until is
+  'Until when the provider is left alone, because it took no batch of this pipeline.';
 comment on column rowmill.pipelines.strikes is 'How often in a row it took none; each doubles the wait, ten minutes at most.';
 comment on column rowmill.pipelines.failed_in_row is 'Batches in a row under settings.breaker_pass_ratio.';
 comment on column rowmill.pipelines.rows_failed_in_row is 'Rows that failed for the first time in them.';
-comment on column rowmill.pipelines.failures_checked_to is 'How far the tick has looked whether the rows of failures are still as they were: a digest of a key, in the index''s order.';
-create policy nobody_but_the_owner on rowmill.pipelines using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.pipelines is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on column rowmill.pipelines.failures_checked_to is
+  'How far the tick has looked whether the rows of failures are still as they were: a digest of a key, in the index''s order.';
 
 create table rowmill.model_prices (
   model text primary key,
@@ -193,10 +232,19 @@ create table rowmill.model_prices (
   constraint model_prices_are_not_negative
     check (input_usd >= 0 and cached_input_usd >= 0 and output_usd >= 0 and batch_share between 0 and 1)
 );
+
 alter table rowmill.model_prices enable row level security;
-comment on table rowmill.model_prices is 'US dollars for a million tokens at the synchronous price; a batch costs batch_share of it. Edit freely: prices change.';
+
+create policy nobody_but_the_owner on rowmill.model_prices using (false) with check (false);
+comment on policy nobody_but_the_owner on rowmill.model_prices is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.model_prices is
+  'US dollars for a million tokens at the synchronous price; a batch costs batch_share of it. Edit freely: prices change.';
 comment on column rowmill.model_prices.as_of is 'The day on which the price was looked up.';
--- Source: OpenAI's public price list. A model that is not here runs as well; its cost is then unknown, not 0.
+
+-- Source: OpenAI's public price list, each price as it was read on the day of as_of; it may have changed since.
+-- A model that is not here runs as well; its cost is then unknown, not 0.
 insert into rowmill.model_prices (model, input_usd, cached_input_usd, output_usd, as_of) values
   ('gpt-4o', 2.50, 1.25, 10.00, '2026-08-01'),
   ('gpt-4o-mini', 0.15, 0.075, 0.60, '2026-08-01'),
@@ -206,52 +254,62 @@ insert into rowmill.model_prices (model, input_usd, cached_input_usd, output_usd
   ('gpt-5', 1.25, 0.125, 10.00, '2026-08-01'),
   ('gpt-5-mini', 0.25, 0.025, 2.00, '2026-08-01'),
   ('gpt-5-nano', 0.05, 0.005, 0.40, '2026-08-01'),
-  ('o3', 2.00, 0.50, 8.00, '2026-08-01'),
-  ('o4-mini', 1.10, 0.275, 4.40, '2026-08-01');
--- Source: OpenAI's public price list, each as it was read on the day of as_of; newer ones may cost less by now. What an
--- operator edited stays.
-insert into rowmill.model_prices (model, input_usd, cached_input_usd, output_usd, as_of) values
   ('gpt-5.1', 1.25, 0.125, 10.00, '2026-01-31'),
   ('gpt-5.2', 1.75, 0.175, 14.00, '2026-01-31'),
   ('gpt-5.4', 2.50, 0.25, 15.00, '2026-05-04'),
   ('gpt-5.4-mini', 0.75, 0.075, 4.50, '2026-05-04'),
   ('gpt-5.4-nano', 0.20, 0.02, 1.25, '2026-05-04'),
-  ('gpt-5.5', 5.00, 0.50, 30.00, '2026-05-04')
-on conflict (model) do nothing;
-create policy nobody_but_the_owner on rowmill.model_prices using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.model_prices is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+  ('gpt-5.5', 5.00, 0.50, 30.00, '2026-05-04'),
+  ('o3', 2.00, 0.50, 8.00, '2026-08-01'),
+  ('o4-mini', 1.10, 0.275, 4.40, '2026-08-01');
 
 create table rowmill.answered_rows (
+  id bigint generated always as identity primary key,
   pipeline_id bigint not null,
   key jsonb not null,
   hash text not null,
   queue_position bigint not null
 );
+
+-- md5: a key may be longer than a B-tree entry.
 create index answered_rows_by_key on rowmill.answered_rows (pipeline_id, md5(key::text));
+
 alter table rowmill.answered_rows enable row level security;
-comment on table rowmill.answered_rows is 'Inputs whose answers were written while something that may ask for them again was queued and unread; the tick forgets them when it no longer is.';
-comment on column rowmill.answered_rows.queue_position is 'The last number of the queue when the answer was written: what came later knows the answer.';
-alter table rowmill.answered_rows add column id bigint generated always as identity primary key;
-comment on column rowmill.answered_rows.id is 'Names the entry; a row may have several, one for each input that was answered.';
+
 create policy nobody_but_the_owner on rowmill.answered_rows using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.answered_rows is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.answered_rows is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.answered_rows is
+  'Inputs whose answers were written while something that may ask for them again was queued and unread; '
+  'the tick forgets them when it no longer is.';
+comment on column rowmill.answered_rows.id is 'Names the entry; a row may have several, one for each input that was answered.';
+comment on column rowmill.answered_rows.queue_position is
+  'The last number of the queue when the answer was written: what came later knows the answer.';
 
 create table rowmill.backfills (
   pipeline_id bigint primary key references rowmill.pipelines (id) on delete cascade,
   only_missing boolean not null,
+  version_below integer,
   after_key jsonb,
   rows_queued bigint not null default 0,
   started_at timestamptz not null default clock_timestamp(),
   finished_at timestamptz
 );
+
 alter table rowmill.backfills enable row level security;
-comment on table rowmill.backfills is 'The last backfill of each pipeline; the tick takes it forward a slice at a time, from after_key in the order of the primary key.';
-alter table rowmill.backfills add column version_below integer;
-comment on column rowmill.backfills.version_below is 'Only rows that were enriched under a lower version than this; null: whatever the version.';
+
 create policy nobody_but_the_owner on rowmill.backfills using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.backfills is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.backfills is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.backfills is
+  'The last backfill of each pipeline; the tick takes it forward a slice at a time, from after_key in the order of the primary key.';
+comment on column rowmill.backfills.version_below is
+  'Only rows that were enriched under a lower version than this; null: whatever the version.';
 
 create table rowmill.batch_processing_details (
+  -- state
   id bigint generated always as identity primary key,
   key text not null unique,
   pipeline_id bigint not null references rowmill.pipelines (id),
@@ -259,208 +317,275 @@ create table rowmill.batch_processing_details (
   model text not null,
   endpoint text not null,
   state text not null default 'preparing',
-  requests integer not null,
-  bytes bigint not null,
+  cancel_asked boolean not null default false,
+  problem text,
   owner text,
   lease_until timestamptz,
+  created_at timestamptz not null default now(),
+  submitted_at timestamptz,
+  ended_at timestamptz,
+  done_at timestamptz,
+
+  -- the provider's view
   provider_batch_id text unique,
   provider_status text,
-  input_file_id text,
-  uploaded_at timestamptz,
-  output_file_id text,
-  error_file_id text,
   provider_errors jsonb,
   requests_completed integer not null default 0,
   requests_failed integer not null default 0,
-  created_at timestamptz not null default now(),
-  submitted_at timestamptz,
+  input_file_id text,
+  output_file_id text,
+  error_file_id text,
+  uploaded_at timestamptz,
   polled_at timestamptz,
   poll_at timestamptz,
-  ended_at timestamptz,
-  done_at timestamptz,
-  cancel_asked boolean not null default false,
+  gone_since timestamptz,
+  sweep_at timestamptz,
+
+  -- the harvest's position
   output_position bigint not null default 0,
   error_position bigint not null default 0,
+
+  -- counters
+  requests integer not null,
+  bytes bigint not null,
+  rows integer not null default 0,
+  has_twins boolean not null default false,
   rows_enriched integer not null default 0,
   rows_failed integer not null default 0,
+  failed_by_class jsonb not null default '{}',
   rows_stale integer not null default 0,
   rows_gone integer not null default 0,
   lines_duplicate integer not null default 0,
   lines_unknown integer not null default 0,
+
+  -- money
+  price rowmill.model_prices,
+  raw_input_tokens bigint,
+  estimated_input_tokens bigint,
+  estimated_output_tokens bigint,
+  estimated_usd numeric,
+  reserved_tokens bigint,
+  reserved_usd numeric,
+  reserved_on date not null default (now() at time zone 'UTC')::date,
+  billed_requests integer not null default 0,
   input_tokens bigint not null default 0,
   cached_tokens bigint not null default 0,
   output_tokens bigint not null default 0,
-  problem text,
+  reported_input_tokens bigint,
+  reported_cached_tokens bigint,
+  reported_output_tokens bigint,
+  spent_usd numeric,
+  settled_at timestamptz,
+
   constraint batches_state_is_known
     check (state in ('preparing', 'running', 'ended', 'harvested', 'done', 'rejected', 'abandoned')),
   constraint batches_provider_id_once_submitted
     check ((state in ('running', 'ended', 'harvested', 'done')) = (provider_batch_id is not null)),
   constraint batches_submitted_at_iff_submitted check ((provider_batch_id is not null) = (submitted_at is not null)),
   constraint batches_ended_at_iff_ended check ((state in ('ended', 'harvested', 'done')) = (ended_at is not null)),
-  constraint batches_done_at_iff_over check ((state in ('done', 'rejected', 'abandoned')) = (done_at is not null))
+  constraint batches_done_at_iff_over check ((state in ('done', 'rejected', 'abandoned')) = (done_at is not null)),
+  constraint batches_settled_when_over
+    check (state not in ('harvested', 'done', 'rejected', 'abandoned') or settled_at is not null)
 );
+
 create index batches_open on rowmill.batch_processing_details (state, poll_at)
   where state in ('preparing', 'running', 'ended', 'harvested');
-create index batches_by_pipeline on rowmill.batch_processing_details (pipeline_id);
-alter table rowmill.batch_processing_details enable row level security;
-comment on table rowmill.batch_processing_details is
-  'Batch jobs at the provider: preparing (the intent is written, nothing confirmed), running (the provider has it), ended (terminal there, results to read), harvested (results applied, files to delete), done; rejected (the provider refused it), abandoned (never reached the provider).';
-comment on column rowmill.batch_processing_details.key is 'Our name for the batch, in the provider''s metadata: an intent whose worker died is found again by it.';
-comment on column rowmill.batch_processing_details.output_position is 'Bytes of the output file that are applied: a harvest that broke off resumes after them.';
-comment on column rowmill.batch_processing_details.error_position is 'Bytes of the error file that are applied.';
-comment on column rowmill.batch_processing_details.rows_stale is 'Answers refused because their row had been edited meanwhile.';
-comment on column rowmill.batch_processing_details.rows_gone is 'Answers for rows that had been deleted meanwhile.';
-comment on column rowmill.batch_processing_details.owner is 'The lease that holds it, <worker>/<number>.';
 create index batches_leased on rowmill.batch_processing_details (owner) where owner is not null;
-alter table rowmill.batch_processing_details add column gone_since timestamptz;
-comment on column rowmill.batch_processing_details.gone_since is 'Since when the provider says that it knows no such batch or file; null where it does know it.';
+create index batches_to_sweep on rowmill.batch_processing_details (sweep_at) where sweep_at is not null;
+create index batches_by_pipeline on rowmill.batch_processing_details (pipeline_id);
 -- Asked for with every slice of results, however long the queue and the history are.
 create index batches_preparing on rowmill.batch_processing_details (pipeline_id) where state = 'preparing';
-alter table rowmill.batch_processing_details add column sweep_at timestamptz;
-comment on column rowmill.batch_processing_details.sweep_at is 'When to look at the provider for what a given-up intent may have left there; null: nothing, or no longer.';
-create index batches_to_sweep on rowmill.batch_processing_details (sweep_at) where sweep_at is not null;
-alter table rowmill.batch_processing_details
-  add column rows integer not null default 0,
-  add column raw_input_tokens bigint,
-  add column estimated_input_tokens bigint,
-  add column estimated_output_tokens bigint,
-  add column reserved_tokens bigint,
-  add column price rowmill.model_prices,
-  add column estimated_usd numeric,
-  add column reserved_usd numeric,
-  add column spent_usd numeric,
-  add column reserved_on date,
-  add column settled_at timestamptz,
-  add column billed_requests integer not null default 0,
-  add column reported_input_tokens bigint,
-  add column reported_cached_tokens bigint,
-  add column reported_output_tokens bigint,
-  add column failed_by_class jsonb not null default '{}',
-  add column has_twins boolean not null default false;
-alter table rowmill.batch_processing_details
-  alter column reserved_on set default (now() at time zone 'UTC')::date,
-  alter column reserved_on set not null,
-  add constraint batches_settled_when_over check (state not in ('harvested', 'done', 'rejected', 'abandoned') or settled_at is not null);
-comment on column rowmill.batch_processing_details.requests is 'Lines of its file. Rows with the same input share one.';
-comment on column rowmill.batch_processing_details.rows is 'Rows that wait for it.';
-comment on column rowmill.batch_processing_details.raw_input_tokens is 'Input tokens by the tokenizer, before what the pipeline''s history says about it.';
-comment on column rowmill.batch_processing_details.estimated_output_tokens is 'null: neither the history nor a limit says.';
-comment on column rowmill.batch_processing_details.reserved_tokens is 'Input tokens that count against the model''s queue at the provider.';
-comment on column rowmill.batch_processing_details.price is 'What the model cost when the batch was submitted; null: nobody knew.';
-comment on column rowmill.batch_processing_details.reserved_usd is 'What it may cost at most; 0 once it is settled, null where it cannot be known.';
-comment on column rowmill.batch_processing_details.spent_usd is 'What it did cost; null until it is settled, and where no price is known.';
-comment on column rowmill.batch_processing_details.reserved_on is 'The day (UTC) that its cost belongs to.';
-comment on column rowmill.batch_processing_details.billed_requests is 'Lines whose usage the provider told.';
-comment on column rowmill.batch_processing_details.reported_input_tokens is 'Usage of the whole batch as the provider tells it; null: it does not. Settled by this, else by the sum of the lines.';
-comment on column rowmill.batch_processing_details.failed_by_class is 'How many of its rows failed, by error class.';
-comment on column rowmill.batch_processing_details.has_twins is 'Whether rows of it share a request.';
+-- Each submission adds up a model's tokens in the provider's queue.
 create index batches_in_queue on rowmill.batch_processing_details (model) where state in ('preparing', 'running');
+-- Batches of the last hour are counted against settings.batches_per_hour.
 create index batches_by_creation on rowmill.batch_processing_details (created_at);
+-- The next batch is estimated from a pipeline's last ones.
 create index batches_history on rowmill.batch_processing_details (pipeline_id, id) where billed_requests > 0;
+-- rowmill.spending leaves these out: each sum of money reads them here.
 create index batches_unpriced on rowmill.batch_processing_details (pipeline_id)
   where price is null and state not in ('rejected', 'abandoned');
+
+alter table rowmill.batch_processing_details enable row level security;
+
 create policy nobody_but_the_owner on rowmill.batch_processing_details using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.batch_processing_details is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.batch_processing_details is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.batch_processing_details is
+  'Batch jobs at the provider: preparing (the intent is written, nothing confirmed), running (the provider has it), '
+  'ended (terminal there, results to read), harvested (results applied, files to delete), done; '
+  'rejected (the provider refused it), abandoned (never reached the provider).';
+comment on column rowmill.batch_processing_details.key is
+  'Our name for the batch, in the provider''s metadata: an intent whose worker died is found again by it.';
+comment on column rowmill.batch_processing_details.owner is 'The lease that holds it, <worker>/<number>.';
+comment on column rowmill.batch_processing_details.gone_since is
+  'Since when the provider says that it knows no such batch or file; null where it does know it.';
+comment on column rowmill.batch_processing_details.sweep_at is
+  'When to look at the provider for what a given-up intent may have left there; null: nothing, or no longer.';
+comment on column rowmill.batch_processing_details.output_position is
+  'Bytes of the output file that are applied: a harvest that broke off resumes after them.';
+comment on column rowmill.batch_processing_details.error_position is 'Bytes of the error file that are applied.';
+comment on column rowmill.batch_processing_details.requests is 'Lines of its file. Rows with the same input share one.';
+comment on column rowmill.batch_processing_details.rows is 'Rows that wait for it.';
+comment on column rowmill.batch_processing_details.has_twins is 'Whether rows of it share a request.';
+comment on column rowmill.batch_processing_details.failed_by_class is 'How many of its rows failed, by error class.';
+comment on column rowmill.batch_processing_details.rows_stale is 'Answers refused because their row had been edited meanwhile.';
+comment on column rowmill.batch_processing_details.rows_gone is 'Answers for rows that had been deleted meanwhile.';
+comment on column rowmill.batch_processing_details.price is
+  'What the model cost when the batch was submitted; null: nobody knew.';
+comment on column rowmill.batch_processing_details.raw_input_tokens is
+  'Input tokens by the tokenizer, before what the pipeline''s history says about it.';
+comment on column rowmill.batch_processing_details.estimated_output_tokens is 'null: neither the history nor a limit says.';
+comment on column rowmill.batch_processing_details.reserved_tokens is
+  'Input tokens that count against the model''s queue at the provider.';
+comment on column rowmill.batch_processing_details.reserved_usd is
+  'What it may cost at most; 0 once it is settled, null where it cannot be known.';
+comment on column rowmill.batch_processing_details.reserved_on is 'The day (UTC) that its cost belongs to.';
+comment on column rowmill.batch_processing_details.billed_requests is 'Lines whose usage the provider told.';
+comment on column rowmill.batch_processing_details.reported_input_tokens is
+  'Usage of the whole batch as the provider tells it; null: it does not. Settled by this, else by the sum of the lines.';
+comment on column rowmill.batch_processing_details.spent_usd is
+  'What it did cost; null until it is settled, and where no price is known.';
 
 create table rowmill.chunk_rows (
   chunk_id bigint not null,
   n integer not null,
+  same_as integer,
   pipeline_id bigint not null,
   key jsonb not null,
   hash text not null,
   primary key (chunk_id, n)
 );
+
 -- md5: a key may be longer than a B-tree entry. The unique pair of row and input is what keeps one input
 -- from being in flight twice.
 create unique index chunk_rows_input_in_flight_once on rowmill.chunk_rows (pipeline_id, md5(key::text), hash);
-alter table rowmill.chunk_rows enable row level security;
-comment on table rowmill.chunk_rows is 'The rows in flight, with the hash of the input that was sent. Written by workers, outside users'' transactions; a row goes when its outcome is known.';
-alter table rowmill.chunk_rows add column same_as integer;
-comment on column rowmill.chunk_rows.same_as is 'The place in the chunk of the row with the same input that is sent for this one as well; null: it is sent itself.';
 create index chunk_rows_twins on rowmill.chunk_rows (chunk_id, same_as) where same_as is not null;
+
+alter table rowmill.chunk_rows enable row level security;
+
 create policy nobody_but_the_owner on rowmill.chunk_rows using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.chunk_rows is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.chunk_rows is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.chunk_rows is
+  'The rows in flight, with the hash of the input that was sent. Written by workers, outside users'' transactions; '
+  'a row goes when its outcome is known.';
+comment on column rowmill.chunk_rows.same_as is
+  'The place in the chunk of the row with the same input that is sent for this one as well; null: it is sent itself.';
 
 create table rowmill.chunks (
+  -- its rows
   id bigint generated always as identity primary key,
-  pipeline_id bigint not null, -- no foreign key, as above: a statement may complete a chunk
+  -- No foreign key: a user's statement may complete a chunk, and would pay for the look-up.
+  pipeline_id bigint not null,
+  version integer not null default 1,
   keys jsonb,
   row_count integer not null,
   only_missing boolean not null default false,
+  may_repeat boolean not null default true,
+  oldest_entry bigint not null default 0,
+
+  -- state
   state text not null default 'waiting',
-  formed_at timestamptz not null default now(),
-  posted_at timestamptz,
-  posts integer not null default 0,
   owner text,
   lease_until timestamptz,
   batch_id bigint,
+  posts integer not null default 0,
+  formed_at timestamptz not null default now(),
+  posted_at timestamptz,
   ended_at timestamptz,
+
+  -- what it waits for, and its file's size when it was tried
+  waits_for text,
+  wait_reason text,
+  requests integer,
+  raw_input_tokens bigint,
+  max_output_tokens bigint,
+  bytes bigint,
+
   constraint chunks_state_is_known check (state in ('waiting', 'accepted', 'batched', 'done')),
   constraint chunks_owner_iff_accepted check ((state = 'accepted') = (owner is not null and lease_until is not null)),
   constraint chunks_batch_id_when_batched check (state <> 'batched' or batch_id is not null),
   constraint chunks_ended_iff_done check ((state = 'done') = (ended_at is not null)),
-  constraint chunks_keys_until_done check ((state = 'done') = (keys is null))
+  constraint chunks_keys_until_done check ((state = 'done') = (keys is null)),
+  constraint chunks_wait_with_a_reason check ((waits_for is null) = (wait_reason is null)),
+  constraint chunks_wait_while_waiting check (waits_for is null or state = 'waiting')
 );
+
 create index chunks_open on rowmill.chunks (pipeline_id, id) where state in ('waiting', 'accepted');
 create index chunks_by_batch on rowmill.chunks (batch_id) where batch_id is not null;
+create index chunks_waiting_for_room on rowmill.chunks (pipeline_id, id) where waits_for is not null;
+
 alter table rowmill.chunks enable row level security;
-comment on table rowmill.chunks is 'Up to chunk_size rows that travel together: waiting (nobody has it), accepted (a worker holds it under a lease), batched (in a batch), done.';
+
+create policy nobody_but_the_owner on rowmill.chunks using (false) with check (false);
+comment on policy nobody_but_the_owner on rowmill.chunks is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.chunks is
+  'Up to chunk_size rows that travel together: waiting (nobody has it), accepted (a worker holds it under a lease), '
+  'batched (in a batch), done.';
+comment on column rowmill.chunks.version is
+  'The pipeline''s version when the chunk was formed. Its rows are asked for under the one that holds when they are read.';
 comment on column rowmill.chunks.keys is 'The rows'' keys; a row''s place in the array is its n.';
-comment on column rowmill.chunks.owner is 'The lease that holds it, <worker>/<number>: a worker names each claim anew, so that its own late finisher is a stranger too.';
-alter table rowmill.chunks add column may_repeat boolean not null default true;
-alter table rowmill.chunks add column oldest_entry bigint not null default 0;
 comment on column rowmill.chunks.may_repeat is 'Whether any of its keys may have been asked for before.';
 comment on column rowmill.chunks.oldest_entry is 'The lowest number in the queue among its keys.';
-alter table rowmill.chunks add column version integer not null default 1;
-comment on column rowmill.chunks.version is 'The pipeline''s version when the chunk was formed. Its rows are asked for under the one that holds when they are read.';
-alter table rowmill.chunks
-  add column waits_for text,
-  add column wait_reason text,
-  add column requests integer,
-  add column raw_input_tokens bigint,
-  add column max_output_tokens bigint,
-  add column bytes bigint,
-  add constraint chunks_wait_with_a_reason check ((waits_for is null) = (wait_reason is null)),
-  add constraint chunks_wait_while_waiting check (waits_for is null or state = 'waiting');
-comment on column rowmill.chunks.waits_for is 'What a waiting chunk found no room in: budget, daily_budget, price, tokens, rate, provider, quota, paused, or turn (others wait for the same and came before); null: it has not been tried.';
-comment on column rowmill.chunks.requests is 'What its file had when it was tried: requests, tokens by the tokenizer, the sum of output limits, bytes.';
-create index chunks_waiting_for_room on rowmill.chunks (pipeline_id, id) where waits_for is not null;
-create policy nobody_but_the_owner on rowmill.chunks using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.chunks is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on column rowmill.chunks.owner is
+  'The lease that holds it, <worker>/<number>: a worker names each claim anew, so that its own late finisher is a stranger too.';
+comment on column rowmill.chunks.waits_for is
+  'What a waiting chunk found no room in: budget, daily_budget, price, tokens, rate, provider, quota, paused, '
+  'or turn (others wait for the same and came before); null: it has not been tried.';
+comment on column rowmill.chunks.requests is
+  'What its file had when it was tried: requests, tokens by the tokenizer, the sum of output limits, bytes.';
 
 create table rowmill.failures (
+  id bigint generated always as identity primary key,
   pipeline_id bigint not null references rowmill.pipelines (id) on delete cascade,
   key jsonb not null,
   hash text,
+  batch_id bigint,
   error_class text not null,
   code text,
   message text not null,
   attempts integer not null,
+  truncations integer not null default 0,
   is_final boolean not null,
-  batch_id bigint,
   first_at timestamptz not null default now(),
   last_at timestamptz not null default now()
 );
+
+-- md5: a key may be longer than a B-tree entry.
 create unique index failures_one_for_each_row on rowmill.failures (pipeline_id, md5(key::text));
+
 alter table rowmill.failures enable row level security;
-comment on table rowmill.failures is 'The last failure of each row that failed and has not succeeded since; not final while it is being tried again. Users read the view row_failures.';
-alter table rowmill.failures add column truncations integer not null default 0;
-comment on column rowmill.failures.truncations is 'How often this input''s answer was cut off at the limit on output tokens; each time the limit is doubled for the next.';
-alter table rowmill.failures add column id bigint generated always as identity primary key;
-comment on column rowmill.failures.id is 'Names the failure; the row that failed is pipeline_id and key.';
+
 create policy nobody_but_the_owner on rowmill.failures using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.failures is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.failures is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.failures is
+  'The last failure of each row that failed and has not succeeded since; not final while it is being tried again. '
+  'Users read the view row_failures.';
+comment on column rowmill.failures.id is 'Names the failure; the row that failed is pipeline_id and key.';
+comment on column rowmill.failures.truncations is
+  'How often this input''s answer was cut off at the limit on output tokens; each time the limit is doubled for the next.';
 
 create table rowmill.model_limits (
   model text primary key,
   enqueued_tokens bigint not null,
   constraint model_limits_are_positive check (enqueued_tokens > 0)
 );
+
 alter table rowmill.model_limits enable row level security;
-comment on table rowmill.model_limits is
-  'Input tokens that the provider takes into its queue at a time, by model, as the limits page of your account says. Edit freely. A model that is not here is not limited until the provider says that its queue is full.';
+
 create policy nobody_but_the_owner on rowmill.model_limits using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.model_limits is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.model_limits is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.model_limits is
+  'Input tokens that the provider takes into its queue at a time, by model, as the limits page of your account says. '
+  'Edit freely. A model that is not here is not limited until the provider says that its queue is full.';
 
 create table rowmill.model_states (
   model text primary key,
@@ -468,12 +593,18 @@ create table rowmill.model_states (
   strikes integer not null default 0,
   blocked_until timestamptz
 );
+
 alter table rowmill.model_states enable row level security;
-comment on table rowmill.model_states is 'What the provider taught about a model''s queue: how full it was when it was too full, and until when to leave it alone.';
-comment on column rowmill.model_states.learned_tokens is 'Tokens in flight that are not passed for now: seven tenths of what was too many, a quarter more after each batch that ends well.';
-comment on column rowmill.model_states.strikes is 'How often in a row the queue was full; each doubles the wait.';
+
 create policy nobody_but_the_owner on rowmill.model_states using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.model_states is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.model_states is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.model_states is
+  'What the provider taught about a model''s queue: how full it was when it was too full, and until when to leave it alone.';
+comment on column rowmill.model_states.learned_tokens is
+  'Tokens in flight that are not passed for now: seven tenths of what was too many, a quarter more after each batch that ends well.';
+comment on column rowmill.model_states.strikes is 'How often in a row the queue was full; each doubles the wait.';
 
 -- No foreign key from here to pipelines: this table is written inside users' transactions, and a look-up
 -- for each statement, or a wait for a pipeline that is being dropped, is theirs to pay.
@@ -483,41 +614,57 @@ create table rowmill.pending_keys (
   keys jsonb not null,
   row_count integer not null,
   only_missing boolean not null default false,
+  may_repeat boolean not null default true,
+  first_entry bigint,
   queued_at timestamptz not null default now(),
   xid xid8 not null default pg_current_xact_id(),
   primary key (pipeline_id, id)
 ) with (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.05);
-alter table rowmill.pending_keys enable row level security;
-comment on table rowmill.pending_keys is 'Keys that wait to be grouped into chunks: one narrow row for up to 1,000 keys of a statement.';
-comment on column rowmill.pending_keys.keys is 'Row keys: a JSON array of JSON arrays, e.g. [[1],[2]].';
-comment on column rowmill.pending_keys.only_missing is 'These rows are sent only if all their outputs are still null when the chunk is read.';
-comment on column rowmill.pending_keys.queued_at is 'May lie in the future: a retry that waits.';
-comment on column rowmill.pending_keys.xid is 'The transaction that queued them: an open transaction groups its own keys alone, so that it holds nobody else''s back.';
-alter table rowmill.pending_keys add column may_repeat boolean not null default true;
-alter table rowmill.pending_keys add column first_entry bigint;
-comment on column rowmill.pending_keys.may_repeat is 'false: keys of inserted rows, which nobody can have asked for before.';
-comment on column rowmill.pending_keys.first_entry is 'Where its keys stood in the queue before they came back from a chunk; null: they are new.';
+
 create index pending_keys_that_may_repeat on rowmill.pending_keys (pipeline_id) where may_repeat;
+
+alter table rowmill.pending_keys enable row level security;
+
 create policy nobody_but_the_owner on rowmill.pending_keys using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.pending_keys is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.pending_keys is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.pending_keys is
+  'Keys that wait to be grouped into chunks: one narrow row for up to 1,000 keys of a statement.';
+comment on column rowmill.pending_keys.keys is 'Row keys: a JSON array of JSON arrays, e.g. [[1],[2]].';
+comment on column rowmill.pending_keys.only_missing is
+  'These rows are sent only if all their outputs are still null when the chunk is read.';
+comment on column rowmill.pending_keys.may_repeat is 'false: keys of inserted rows, which nobody can have asked for before.';
+comment on column rowmill.pending_keys.first_entry is
+  'Where its keys stood in the queue before they came back from a chunk; null: they are new.';
+comment on column rowmill.pending_keys.queued_at is 'May lie in the future: a retry that waits.';
+comment on column rowmill.pending_keys.xid is
+  'The transaction that queued them: an open transaction groups its own keys alone, so that it holds nobody else''s back.';
 
 create table rowmill.pings (
   id bigint generated always as identity primary key,
-  request_id bigint,
-  bytes integer,
   purpose text not null,
   aim text,
+  request_id bigint,
+  bytes integer,
   sent_at timestamptz not null default clock_timestamp(),
   constraint pings_purpose_is_known check (purpose in ('doctor', 'ring')),
   constraint pings_bytes_once_posted check ((request_id is null) = (bytes is null))
 );
+
 alter table rowmill.pings enable row level security;
-comment on table rowmill.pings is 'The last hundred pings, with pg_net''s numbers for them. Their owner alone sees them.';
-comment on column rowmill.pings.request_id is 'The id in net._http_response, once there is an answer. After a crash pg_net may count from 1 again: times tell them apart.';
-comment on column rowmill.pings.bytes is 'How long the body was.';
-comment on column rowmill.pings.purpose is 'doctor: to look at the answer; ring: to wake a worker that was scaled to zero.';
-comment on column rowmill.pings.aim is 'Where it went and under which secret, as rowmill.ping_aim() had it: an answer from elsewhere says nothing about here.';
+
 create policy nobody_but_the_owner on rowmill.pings using (false) with check (false);
+comment on policy nobody_but_the_owner on rowmill.pings is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.pings is 'The last hundred pings, with pg_net''s numbers for them. Their owner alone sees them.';
+comment on column rowmill.pings.purpose is 'doctor: to look at the answer; ring: to wake a worker that was scaled to zero.';
+comment on column rowmill.pings.aim is
+  'Where it went and under which secret, as rowmill.ping_aim() had it: an answer from elsewhere says nothing about here.';
+comment on column rowmill.pings.request_id is
+  'The id in net._http_response, once there is an answer. After a crash pg_net may count from 1 again: times tell them apart.';
+comment on column rowmill.pings.bytes is 'How long the body was.';
 
 create table rowmill.pipeline_versions (
   pipeline_id bigint not null references rowmill.pipelines (id) on delete cascade,
@@ -526,99 +673,141 @@ create table rowmill.pipeline_versions (
   replaced_at timestamptz not null default now(),
   primary key (pipeline_id, version)
 );
+
 alter table rowmill.pipeline_versions enable row level security;
-comment on table rowmill.pipeline_versions is 'Definitions that alter_pipeline replaced: batches that were sent under one end under it.';
-comment on column rowmill.pipeline_versions.definition is 'The columns of pipelines that make a version (rowmill.version_fields), as json: the order of a schema''s properties counts.';
+
 create policy nobody_but_the_owner on rowmill.pipeline_versions using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.pipeline_versions is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.pipeline_versions is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.pipeline_versions is
+  'Definitions that alter_pipeline replaced: batches that were sent under one end under it.';
+comment on column rowmill.pipeline_versions.definition is
+  'The columns of pipelines that make a version (rowmill.version_fields), as json: the order of a schema''s properties counts.';
 
 create table rowmill.row_versions (
+  id bigint generated always as identity primary key,
   pipeline_id bigint not null,
   key jsonb not null,
   version integer not null
 );
+
+-- md5: a key may be longer than a B-tree entry.
 create unique index row_versions_one_for_each_row on rowmill.row_versions (pipeline_id, md5(key::text));
+
 alter table rowmill.row_versions enable row level security;
-comment on table rowmill.row_versions is
-  'The version under which a row was last enriched, for pipelines that were altered; a row without an entry is of version 1. An older answer is not written over a newer one.';
-alter table rowmill.row_versions add column id bigint generated always as identity primary key;
-comment on column rowmill.row_versions.id is 'Names the entry; the row is pipeline_id and key.';
+
 create policy nobody_but_the_owner on rowmill.row_versions using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.row_versions is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.row_versions is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.row_versions is
+  'The version under which a row was last enriched, for pipelines that were altered; '
+  'a row without an entry is of version 1. An older answer is not written over a newer one.';
+comment on column rowmill.row_versions.id is 'Names the entry; the row is pipeline_id and key.';
 
 create table rowmill.secrets (
   name text primary key,
   value text not null,
   changed_at timestamptz not null default now()
 );
+
 alter table rowmill.secrets enable row level security;
-comment on table rowmill.secrets is 'Secrets, readable by their owner alone. "ingest" signs the posts to the worker.';
+
 create policy nobody_but_the_owner on rowmill.secrets using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.secrets is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.secrets is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.secrets is 'Secrets, readable by their owner alone. "ingest" signs the posts to the worker.';
 
 create table rowmill.settings (
   only_row boolean primary key default true,
+
+  -- posts
   endpoint_url text,
   post_rows boolean not null default true,
   post_max_bytes integer not null default 8000000,
   post_timeout_ms integer not null default 10000,
   repost_after interval not null default '1 minute',
   fetch_after interval not null default '20 seconds',
+
+  -- leases and retries
   lease interval not null default '2 minutes',
   adopt_after interval not null default '5 minutes',
+  retry_after interval not null default '15 seconds',
+
+  -- the provider
   poll_every interval not null default '30 seconds',
   keep_files boolean not null default false,
+  batches_per_hour integer not null default 2000,
+
+  -- money
+  budget_usd numeric,
+  daily_budget_usd numeric,
+  max_output_tokens integer not null default 4096,
+
+  -- the breaker
+  breaker_batches integer not null default 3,
+  breaker_pass_ratio numeric not null default 0.5,
+  breaker_rows integer not null default 5,
+
   constraint settings_has_one_row check (only_row),
   constraint settings_endpoint_is_http check (endpoint_url ~ '^https?://'),
   constraint settings_post_max_bytes_is_positive check (post_max_bytes > 0),
-  constraint settings_post_timeout_is_positive check (post_timeout_ms > 0)
+  constraint settings_post_timeout_is_positive check (post_timeout_ms > 0),
+  -- A worker sends a create within one lease of the upload. An intent that is given up sooner could be created twice.
+  constraint settings_adopt_after_outlasts_lease check (adopt_after > lease),
+  constraint settings_batches_per_hour_is_positive check (batches_per_hour > 0),
+  constraint settings_budgets_are_not_negative check (budget_usd >= 0 and daily_budget_usd >= 0),
+  constraint settings_max_output_tokens_is_positive check (max_output_tokens > 0),
+  constraint settings_breaker_batches_is_positive check (breaker_batches > 0),
+  constraint settings_breaker_pass_ratio_is_a_share check (breaker_pass_ratio between 0 and 1),
+  constraint settings_breaker_rows_is_positive check (breaker_rows > 0)
 );
+
 alter table rowmill.settings enable row level security;
+
+create policy nobody_but_the_owner on rowmill.settings using (false) with check (false);
+comment on policy nobody_but_the_owner on rowmill.settings is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
 comment on table rowmill.settings is 'One row of settings for the installation; edit it with UPDATE. Changes hold from the next tick.';
-comment on column rowmill.settings.endpoint_url is 'Where chunks are posted, e.g. https://worker.example.com/v1/chunks; null: nothing is posted, the worker fetches.';
-comment on column rowmill.settings.post_rows is 'false posts the chunk''s number alone, for builds of pg_net that stall on large bodies; the worker then reads the rows.';
-comment on column rowmill.settings.post_max_bytes is 'A chunk whose body would be larger is posted without its rows; the worker then reads them.';
-comment on column rowmill.settings.repost_after is 'A chunk that nobody accepted is posted again after this long, doubling each time up to an hour.';
-comment on column rowmill.settings.fetch_after is 'A chunk that was posted and not accepted for this long is fetched by a worker.';
-comment on column rowmill.settings.lease is 'How long a worker that falls silent keeps its chunks and batches. Workers renew at every tick.';
-comment on column rowmill.settings.adopt_after is 'How old an intent without a batch must be before its work is sent anew; until then it is looked up at the provider.';
-comment on column rowmill.settings.poll_every is 'How often a running batch is looked at.';
-comment on column rowmill.settings.keep_files is 'true leaves input, output and error files at the provider.';
-insert into rowmill.settings default values;
-alter table rowmill.settings add column retry_after interval not null default '15 seconds';
-comment on column rowmill.settings.retry_after is
-  'How long a row waits after its first failure that counts; twice as long after each further one, an hour at most.';
+comment on column rowmill.settings.endpoint_url is
+  'Where chunks are posted, e.g. https://worker.example.com/v1/chunks; null: nothing is posted, the worker fetches.';
+comment on column rowmill.settings.post_rows is
+  'false posts the chunk''s number alone, for builds of pg_net that stall on large bodies; the worker then reads the rows.';
+comment on column rowmill.settings.post_max_bytes is
+  'A chunk whose body would be larger is posted without its rows; the worker then reads them.';
+comment on column rowmill.settings.repost_after is
+  'A chunk that nobody accepted is posted again after this long, doubling each time up to an hour.';
+comment on column rowmill.settings.fetch_after is
+  'A chunk that was posted and not accepted for this long is fetched by a worker.';
 comment on column rowmill.settings.lease is
   'How long a worker that falls silent keeps its chunks and batches. Workers renew four times as often, every 5 seconds at least.';
--- A worker sends a create within one lease of the upload. An intent that is given up sooner could be created twice.
-alter table rowmill.settings add constraint settings_adopt_after_outlasts_lease check (adopt_after > lease);
+comment on column rowmill.settings.adopt_after is
+  'How old an intent without a batch must be before its work is sent anew; until then it is looked up at the provider.';
+comment on column rowmill.settings.retry_after is
+  'How long a row waits after its first failure that counts; twice as long after each further one, an hour at most.';
 comment on column rowmill.settings.poll_every is
   'How often a running batch is looked at; after an hour and more, every sixtieth of its age, but at least every tenth time.';
-alter table rowmill.settings
-  add column budget_usd numeric,
-  add column daily_budget_usd numeric,
-  add column max_output_tokens integer not null default 4096,
-  add column batches_per_hour integer not null default 2000,
-  add column breaker_batches integer not null default 3,
-  add column breaker_pass_ratio numeric not null default 0.5,
-  add column breaker_rows integer not null default 5,
-  add constraint settings_budgets_are_not_negative check (budget_usd >= 0 and daily_budget_usd >= 0),
-  add constraint settings_max_output_tokens_is_positive check (max_output_tokens > 0),
-  add constraint settings_batches_per_hour_is_positive check (batches_per_hour > 0),
-  add constraint settings_breaker_batches_is_positive check (breaker_batches > 0),
-  add constraint settings_breaker_rows_is_positive check (breaker_rows > 0),
-  add constraint settings_breaker_pass_ratio_is_a_share check (breaker_pass_ratio between 0 and 1);
-comment on column rowmill.settings.budget_usd is 'What all pipelines together may ever cost, in US dollars; null: no limit. What does not fit waits.';
-comment on column rowmill.settings.daily_budget_usd is 'The same for one day (UTC), by the time at which a batch is submitted.';
+comment on column rowmill.settings.keep_files is 'true leaves input, output and error files at the provider.';
+comment on column rowmill.settings.batches_per_hour is
+  'Batches that are created within an hour at most; OpenAI takes 2,000. What is beyond waits, and is packed into larger ones.';
+comment on column rowmill.settings.budget_usd is
+  'What all pipelines together may ever cost, in US dollars; null: no limit. What does not fit waits.';
+comment on column rowmill.settings.daily_budget_usd is
+  'The same for one day (UTC), by the time at which a batch is submitted.';
 comment on column rowmill.settings.max_output_tokens is
-  'Put into requests as the limit on output tokens where a budget holds and the pipeline''s params set none: without a limit, no batch has a highest price, and no budget could be kept.';
-comment on column rowmill.settings.batches_per_hour is 'Batches that are created within an hour at most; OpenAI takes 2,000. What is beyond waits, and is packed into larger ones.';
-comment on column rowmill.settings.breaker_batches is 'After so many batches in a row under breaker_pass_ratio a pipeline is paused.';
-comment on column rowmill.settings.breaker_pass_ratio is 'The part of a batch''s rows that must not fail; what expired or was cancelled is left out.';
+  'Put into requests as the limit on output tokens where a budget holds and the pipeline''s params set none: '
+  'without a limit, no batch has a highest price, and no budget could be kept.';
+comment on column rowmill.settings.breaker_batches is
+  'After so many batches in a row under breaker_pass_ratio a pipeline is paused.';
+comment on column rowmill.settings.breaker_pass_ratio is
+  'The part of a batch''s rows that must not fail; what expired or was cancelled is left out.';
 comment on column rowmill.settings.breaker_rows is
   'So many different rows must have failed in those batches: one poison row, whose retries travel alone, stops no pipeline.';
-create policy nobody_but_the_owner on rowmill.settings using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.settings is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+insert into rowmill.settings default values;
 
 create table rowmill.spending (
   pipeline_id bigint not null references rowmill.pipelines (id),
@@ -627,46 +816,62 @@ create table rowmill.spending (
   spent_usd numeric not null default 0,
   primary key (pipeline_id, day)
 );
-alter table rowmill.spending enable row level security;
-comment on table rowmill.spending is 'Reserved and spent US dollars by pipeline and day (UTC) of submission: the sums over batch_processing_details, kept with them in the same transactions. Batches without a price are not in it.';
-create policy nobody_but_the_owner on rowmill.spending using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.spending is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
 
--- Written inside users' transactions, hence inserts only: an upsert could wait for another session.
+alter table rowmill.spending enable row level security;
+
+create policy nobody_but_the_owner on rowmill.spending using (false) with check (false);
+comment on policy nobody_but_the_owner on rowmill.spending is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.spending is
+  'Reserved and spent US dollars by pipeline and day (UTC) of submission: the sums over batch_processing_details, '
+  'kept with them in the same transactions. Batches without a price are not in it.';
+
+-- Written inside users' transactions, hence inserts only: an upsert could wait for another session. The primary key
+-- begins with what is looked for, so that such an insert maintains one index and no more.
 create table rowmill.trigger_errors (
   pipeline_id bigint not null,
+  happened_at timestamptz not null default clock_timestamp(),
+  id bigint generated always as identity,
   sqlstate text not null,
   message text not null,
   keys_lost boolean not null,
-  happened_at timestamptz not null default clock_timestamp()
+  primary key (pipeline_id, happened_at, id)
 );
-create index trigger_errors_by_pipeline on rowmill.trigger_errors (pipeline_id, happened_at);
+
 alter table rowmill.trigger_errors enable row level security;
-comment on table rowmill.trigger_errors is 'What went wrong in a trigger.';
-comment on column rowmill.trigger_errors.keys_lost is
-  'true: keys could not be queued; backfill(pipeline, only_missing => true) finds the rows, and clears these when it is through. false: a chunk could not be formed or posted on the spot, which the tick does, and clears.';
--- Written inside users' transactions: the key does the work of the index that was there, and is no further one.
-alter table rowmill.trigger_errors add column id bigint generated always as identity;
-alter table rowmill.trigger_errors add primary key (pipeline_id, happened_at, id);
-drop index rowmill.trigger_errors_by_pipeline;
-comment on column rowmill.trigger_errors.id is 'Tells errors of one moment apart.';
+
 create policy nobody_but_the_owner on rowmill.trigger_errors using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.trigger_errors is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.trigger_errors is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.trigger_errors is 'What went wrong in a trigger.';
+comment on column rowmill.trigger_errors.id is 'Tells errors of one moment apart.';
+comment on column rowmill.trigger_errors.keys_lost is
+  'true: keys could not be queued; backfill(pipeline, only_missing => true) finds the rows, '
+  'and clears these when it is through. '
+  'false: a chunk could not be formed or posted on the spot, which the tick does, and clears.';
 
 create table rowmill.webhook_events (
-  id text not null,
+  id text primary key,
   provider_batch_id text not null,
-  received_at timestamptz not null default now(),
-  constraint webhook_events_pkey primary key (id)
+  received_at timestamptz not null default now()
 );
+
+-- The tick deletes the oldest first.
+create index webhook_events_received on rowmill.webhook_events (received_at);
+
 alter table rowmill.webhook_events enable row level security;
+
+create policy nobody_but_the_owner on rowmill.webhook_events using (false) with check (false);
+comment on policy nobody_but_the_owner on rowmill.webhook_events is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
 comment on table rowmill.webhook_events is
-  'Webhooks that were taken, so that one that comes again changes nothing. They come again for three days at the most, and are forgotten after seven.';
+  'Webhooks that were taken, so that one that comes again changes nothing. '
+  'They come again for three days at the most, and are forgotten after seven.';
 comment on column rowmill.webhook_events.id is 'The header webhook-id: the same each time that an event is delivered.';
 comment on column rowmill.webhook_events.provider_batch_id is 'The batch that it named.';
-create index webhook_events_received on rowmill.webhook_events (received_at);
-create policy nobody_but_the_owner on rowmill.webhook_events using (false);
-comment on policy nobody_but_the_owner on rowmill.webhook_events is 'Rowmill''s own functions run as the owner, whom no policy concerns.';
 
 create table rowmill.workers (
   id text primary key,
@@ -674,10 +879,14 @@ create table rowmill.workers (
   started_at timestamptz not null default now(),
   seen_at timestamptz not null default now()
 );
+
 alter table rowmill.workers enable row level security;
-comment on table rowmill.workers is 'Workers that ticked within the last day; seen_at is the last time.';
+
 create policy nobody_but_the_owner on rowmill.workers using (false) with check (false);
-comment on policy nobody_but_the_owner on rowmill.workers is 'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+comment on policy nobody_but_the_owner on rowmill.workers is
+  'The owner, and functions that run as the owner, are not subject to policies; nobody else sees or writes a row.';
+
+comment on table rowmill.workers is 'Workers that ticked within the last day; seen_at is the last time.';
 
 -- API: internal
 create or replace function rowmill.grant_to_workers()
@@ -8219,7 +8428,7 @@ comment on function rowmill.unschedule is
 revoke all on function rowmill.unschedule from public;
 
 -- API: public
-create view rowmill.batch_status with (security_invoker = true) as
+create or replace view rowmill.batch_status with (security_invoker = true) as
 select
   b.id as batch_id,
   p.name as pipeline,
@@ -8261,10 +8470,12 @@ select
   b.provider_errors
 from rowmill.batch_processing_details as b
 join rowmill.pipelines as p on p.id = b.pipeline_id;
-comment on view rowmill.batch_status is 'One row a batch: what was estimated, what is reserved while it runs, what it did use and cost. spent_usd is null until the batch is settled, and every sum in dollars where model_prices has no price for the model.';
+comment on view rowmill.batch_status is
+  'One row a batch: what was estimated, what is reserved while it runs, what it did use and cost. '
+  'spent_usd is null until the batch is settled, and every sum in dollars where model_prices has no price for the model.';
 
 -- API: public
-create view rowmill.pipeline_status with (security_invoker = true) as
+create or replace view rowmill.pipeline_status with (security_invoker = true) as
 select
   p.name,
   p.source,
@@ -8294,11 +8505,15 @@ select
   round(m.spent_usd, 6) as spent_usd,
   p.budget_usd,
   p.daily_budget_usd,
-  case when p.state = 'active' and coalesce(k.rows, 0) + coalesce(c.rows, 0) > 0
+  case
+    when p.state = 'active' and coalesce(k.rows, 0) + coalesce(c.rows, 0) > 0
     then coalesce((rowmill.room_for(p.id)).reason, c.wait_reason)
     when p.state = 'paused' then coalesce(p.state_reason, 'It was paused by hand.')
   end as waiting_reason,
-  case when l.pipeline_id is null then null else format('%s rows queued%s', l.rows_queued, case when l.finished_at is null then ', going on' else ', done' end) end as backfill
+  case
+    when l.pipeline_id is null then null
+    else format('%s rows queued%s', l.rows_queued, case when l.finished_at is null then ', going on' else ', done' end)
+  end as backfill
 from rowmill.pipelines as p
 left join lateral (
   select sum(k.row_count)::bigint as rows, min(k.queued_at) as oldest
@@ -8306,13 +8521,17 @@ left join lateral (
   where k.pipeline_id = p.id
 ) as k on true
 left join lateral (
-  select sum(c.row_count)::bigint as rows, min(c.formed_at) as oldest, (array_agg(c.wait_reason order by c.id) filter (where c.wait_reason is not null))[1] as wait_reason
+  select
+    sum(c.row_count)::bigint as rows,
+    min(c.formed_at) as oldest,
+    (array_agg(c.wait_reason order by c.id) filter (where c.wait_reason is not null))[1] as wait_reason
   from rowmill.chunks as c
   where c.pipeline_id = p.id and c.state in ('waiting', 'accepted')
 ) as c on true
 left join lateral (
   select
-    sum(b.rows - b.rows_enriched - b.rows_failed - b.rows_stale - b.rows_gone) filter (where b.state in ('preparing', 'running', 'ended'))::bigint as in_flight,
+    sum(b.rows - b.rows_enriched - b.rows_failed - b.rows_stale - b.rows_gone)
+      filter (where b.state in ('preparing', 'running', 'ended'))::bigint as in_flight,
     sum(b.rows_enriched)::bigint as enriched,
     sum(b.rows_stale)::bigint as stale,
     sum(b.rows_gone)::bigint as gone,
@@ -8322,7 +8541,10 @@ left join lateral (
     sum(coalesce(b.reported_cached_tokens, b.cached_tokens))::bigint as cached_tokens,
     sum(coalesce(b.reported_output_tokens, b.output_tokens))::bigint as output_tokens,
     count(*) filter (where b.settled_at is null) as unsettled,
-    case when bool_and(b.estimated_usd is not null) filter (where b.settled_at is null) then sum(b.estimated_usd) filter (where b.settled_at is null) end as estimated_usd,
+    case
+      when bool_and(b.estimated_usd is not null) filter (where b.settled_at is null)
+      then sum(b.estimated_usd) filter (where b.settled_at is null)
+    end as estimated_usd,
     coalesce(bool_or(b.settled_at is null and b.reserved_usd is null), false) as has_unknown_reservation
   from rowmill.batch_processing_details as b
   where b.pipeline_id = p.id
@@ -8336,10 +8558,16 @@ left join rowmill.backfills as l on l.pipeline_id = p.id
 cross join lateral rowmill.money_of(p.id) as m
 where p.state <> 'dropped';
 comment on view rowmill.pipeline_status is
-  'One row a pipeline. pending: queued rows in no chunk; waiting: rows of chunks in no batch; in_flight: rows in batches without an outcome; enriched, stale, gone: answers written, refused since the row was edited, without a row; failed: rows in row_failures; retrying: failed and sent again. estimated_usd: what runs will cost; queued_usd: what waits will, at what a row of this pipeline cost before; reserved_usd: what runs may cost at most; each null where it cannot be known. waiting_reason: why nothing is sent.';
+  'One row a pipeline. pending: queued rows in no chunk; waiting: rows of chunks in no batch; '
+  'in_flight: rows in batches without an outcome; '
+  'enriched, stale, gone: answers written, refused since the row was edited, without a row; '
+  'failed: rows in row_failures; retrying: failed and sent again. '
+  'estimated_usd: what runs will cost; queued_usd: what waits will, at what a row of this pipeline cost before; '
+  'reserved_usd: what runs may cost at most; each null where it cannot be known. '
+  'waiting_reason: why nothing is sent.';
 
 -- API: public
-create view rowmill.row_failures with (security_invoker = true) as
+create or replace view rowmill.row_failures with (security_invoker = true) as
 select
   p.name as pipeline,
   f.key,
@@ -8354,7 +8582,8 @@ select
 from rowmill.failures as f
 join rowmill.pipelines as p on p.id = f.pipeline_id
 where f.is_final and p.state <> 'dropped';
-comment on view rowmill.row_failures is 'Rows that are not enriched and not tried again, each with its reason. key is the row''s primary key as a JSON array.';
+comment on view rowmill.row_failures is
+  'Rows that are not enriched and not tried again, each with its reason. key is the row''s primary key as a JSON array.';
 
 -- Whatever was made anew has lost its grants: this gives them back, and takes away what nobody should have.
 select rowmill.grant_to_workers();

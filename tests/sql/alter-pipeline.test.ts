@@ -141,7 +141,7 @@ describe('alter_pipeline', () => {
 
     it('goes with its pipeline', async () => {
       await alter({ model: 'x' });
-      await sql`insert into rowmill.row_versions values (${id}, '[1]', 2)`;
+      await sql`insert into rowmill.row_versions (pipeline_id, key, version) values (${id}, '[1]', 2)`;
       await sql`select rowmill.drop_pipeline(${name})`;
       expect(await versions()).toEqual([]);
       expect(await sql`select from rowmill.row_versions where pipeline_id = ${id}`).toHaveLength(0);

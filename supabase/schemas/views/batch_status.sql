@@ -1,5 +1,5 @@
 -- API: public
-create view rowmill.batch_status with (security_invoker = true) as
+create or replace view rowmill.batch_status with (security_invoker = true) as
 select
   b.id as batch_id,
   p.name as pipeline,
@@ -41,4 +41,6 @@ select
   b.provider_errors
 from rowmill.batch_processing_details as b
 join rowmill.pipelines as p on p.id = b.pipeline_id;
-comment on view rowmill.batch_status is 'One row a batch: what was estimated, what is reserved while it runs, what it did use and cost. spent_usd is null until the batch is settled, and every sum in dollars where model_prices has no price for the model.';
+comment on view rowmill.batch_status is
+  'One row a batch: what was estimated, what is reserved while it runs, what it did use and cost. '
+  'spent_usd is null until the batch is settled, and every sum in dollars where model_prices has no price for the model.';

@@ -1,5 +1,5 @@
 -- API: public
-create view rowmill.pipeline_status with (security_invoker = true) as
+create or replace view rowmill.pipeline_status with (security_invoker = true) as
 select
   p.name,
   p.source,
@@ -29,11 +29,15 @@ select
   round(m.spent_usd, 6) as spent_usd,
   p.budget_usd,
   p.daily_budget_usd,
-  case when p.state = 'active' and coalesce(k.rows, 0) + coalesce(c.rows, 0) > 0
+  case
+    when p.state = 'active' and coalesce(k.rows, 0) + coalesce(c.rows, 0) > 0
     then coalesce((rowmill.room_for(p.id)).reason, c.wait_reason)
     when p.state = 'paused' then coalesce(p.state_reason, 'It was paused by hand.')
   end as waiting_reason,
-  case when l.pipeline_id is null then null else format('%s rows queued%s', l.rows_queued, case when l.finished_at is null then ', going on' else ', done' end) end as backfill
+  case
+    when l.pipeline_id is null then null
+    else format('%s rows queued%s', l.rows_queued, case when l.finished_at is null then ', going on' else ', done' end)
+  end as backfill
 from rowmill.pipelines as p
 left join lateral (
   select sum(k.row_count)::bigint as rows, min(k.queued_at) as oldest
@@ -41,13 +45,17 @@ left join lateral (
   where k.pipeline_id = p.id
 ) as k on true
 left join lateral (
-  select sum(c.row_count)::bigint as rows, min(c.formed_at) as oldest, (array_agg(c.wait_reason order by c.id) filter (where c.wait_reason is not null))[1] as wait_reason
+  select
+    sum(c.row_count)::bigint as rows,
+    min(c.formed_at) as oldest,
+    (array_agg(c.wait_reason order by c.id) filter (where c.wait_reason is not null))[1] as wait_reason
   from rowmill.chunks as c
   where c.pipeline_id = p.id and c.state in ('waiting', 'accepted')
 ) as c on true
 left join lateral (
   select
-    sum(b.rows - b.rows_enriched - b.rows_failed - b.rows_stale - b.rows_gone) filter (where b.state in ('preparing', 'running', 'ended'))::bigint as in_flight,
+    sum(b.rows - b.rows_enriched - b.rows_failed - b.rows_stale - b.rows_gone)
+      filter (where b.state in ('preparing', 'running', 'ended'))::bigint as in_flight,
     sum(b.rows_enriched)::bigint as enriched,
     sum(b.rows_stale)::bigint as stale,
     sum(b.rows_gone)::bigint as gone,
@@ -57,7 +65,10 @@ left join lateral (
     sum(coalesce(b.reported_cached_tokens, b.cached_tokens))::bigint as cached_tokens,
     sum(coalesce(b.reported_output_tokens, b.output_tokens))::bigint as output_tokens,
     count(*) filter (where b.settled_at is null) as unsettled,
-    case when bool_and(b.estimated_usd is not null) filter (where b.settled_at is null) then sum(b.estimated_usd) filter (where b.settled_at is null) end as estimated_usd,
+    case
+      when bool_and(b.estimated_usd is not null) filter (where b.settled_at is null)
+      then sum(b.estimated_usd) filter (where b.settled_at is null)
+    end as estimated_usd,
     coalesce(bool_or(b.settled_at is null and b.reserved_usd is null), false) as has_unknown_reservation
   from rowmill.batch_processing_details as b
   where b.pipeline_id = p.id
@@ -71,4 +82,10 @@ left join rowmill.backfills as l on l.pipeline_id = p.id
 cross join lateral rowmill.money_of(p.id) as m
 where p.state <> 'dropped';
 comment on view rowmill.pipeline_status is
-  'One row a pipeline. pending: queued rows in no chunk; waiting: rows of chunks in no batch; in_flight: rows in batches without an outcome; enriched, stale, gone: answers written, refused since the row was edited, without a row; failed: rows in row_failures; retrying: failed and sent again. estimated_usd: what runs will cost; queued_usd: what waits will, at what a row of this pipeline cost before; reserved_usd: what runs may cost at most; each null where it cannot be known. waiting_reason: why nothing is sent.';
+  'One row a pipeline. pending: queued rows in no chunk; waiting: rows of chunks in no batch; '
+  'in_flight: rows in batches without an outcome; '
+  'enriched, stale, gone: answers written, refused since the row was edited, without a row; '
+  'failed: rows in row_failures; retrying: failed and sent again. '
+  'estimated_usd: what runs will cost; queued_usd: what waits will, at what a row of this pipeline cost before; '
+  'reserved_usd: what runs may cost at most; each null where it cannot be known. '
+  'waiting_reason: why nothing is sent.';
