@@ -45,8 +45,8 @@ create table rowmill.batch_processing_details (
   failed_by_class jsonb not null default '{}',
   rows_stale integer not null default 0,
   rows_gone integer not null default 0,
-  lines_duplicate integer not null default 0,
-  lines_unknown integer not null default 0,
+  lines_duplicate bigint not null default 0,
+  lines_unknown bigint not null default 0,
 
   -- money
   price rowmill.model_prices,
