@@ -4,10 +4,10 @@ import { supabase } from './sql/rooms.ts';
 import { writeMigration } from './sql/write-migration.ts';
 
 const usage = `usage: npm run sql [-- check | -- release VERSION]
-  Without a word it writes the migration of the version in package.json from supabase/schemas/ and supabase/changes/.
+  Without arguments it writes the migration of the version in package.json from supabase/schemas/ and supabase/changes/.
   check    says what in supabase/migrations/ is not as they make it; changes nothing
-  release  writes down what that migration and each room are (sha256): from then on they are frozen, and what changes
-           goes into the next version's migration`;
+  release  writes the digests of that migration and of each file of schemas/ to supabase/released/: the version is then
+           frozen, and what changes goes into the next version's migration`;
 
 const [command, version, ...rest] = process.argv.slice(2);
 try {

@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { isDatabaseAway, messageOf, ProviderError } from '../errors.ts';
 import { inTime } from '../in-time.ts';
 import type { Provider } from '../provider/provider.ts';
+import { encodingRemedy } from '../store/refuse-database.ts';
 import type { Transport } from '../store/transport.ts';
 import type { Diagnosis } from './diagnosis.ts';
 
@@ -13,14 +14,15 @@ export type Surroundings = {
   providerPatienceMs?: number;
 };
 
-/** What this machine adds, in this order. */
-export const ownChecks = ['provider call', 'own clock', 'own secret'] as const;
+/** What `rowmill.doctor()` cannot ask, in this order. */
+export const ownChecks = ['encoding', 'provider call', 'own clock', 'own secret'] as const;
 
 const clockToleranceMs = 30_000;
 
-/** Looks at what only this machine can see. Rejects where the database went away meanwhile. */
+/** Looks at what `rowmill.doctor()` cannot see, or cannot be there to see. Rejects where the database went away meanwhile. */
 export async function lookFromHere(transport: Transport, surroundings: Surroundings): Promise<Diagnosis[]> {
-  const looks: Record<(typeof ownChecks)[number], () => Promise<Omit<Diagnosis, 'check'>>> = {
+  const looks: Record<(typeof ownChecks)[number], () => Promise<Omit<Diagnosis, 'check'> | null>> = {
+    encoding: () => lookAtEncoding(transport),
     'provider call': () => lookAtProvider(surroundings),
     'own clock': () => lookAtClock(transport),
     'own secret': () => lookAtSecret(transport, surroundings.ingestSecret),
@@ -31,9 +33,17 @@ export async function lookFromHere(transport: Transport, surroundings: Surroundi
       if (isDatabaseAway(error)) throw error;
       return fault(`the check itself failed: ${messageOf(error)}`, 'See migrations.');
     });
-    found.push({ check, ...finding });
+    if (finding !== null) found.push({ check, ...finding });
   }
   return found;
+}
+
+/** null over the Data API, which does not tell. */
+async function lookAtEncoding(transport: Transport): Promise<Omit<Diagnosis, 'check'> | null> {
+  const encoding = await transport.databaseEncoding();
+  if (encoding === null) return null;
+  if (encoding === 'UTF8') return ok('UTF8');
+  return fault(`the database has encoding ${encoding}; Rowmill needs UTF8`, encodingRemedy);
 }
 
 async function lookAtProvider({

@@ -3,7 +3,7 @@
  * folder knows an SDK.
  *
  * Every call may reject with a `ProviderError`; nothing here retries `createBatch`, since a create that
- * timed out may have been executed (see docs/decisions.md).
+ * timed out may have been executed (see docs/design/decisions.md).
  */
 export type BatchStatus =
   | 'validating'

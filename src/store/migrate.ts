@@ -4,11 +4,13 @@ import postgres from 'postgres';
 import { messageOf, RowmillError } from '../errors.ts';
 import { connectionUrl } from './connection-url.ts';
 import { explainAway, isConnectionFailure } from './database-away.ts';
+import { hasList, refuseEncoding, refuseForeign, refuseUnknown } from './refuse-database.ts';
 
 export const migrationsDirectory = path.join(import.meta.dirname, '../../supabase/migrations');
 
-// Any number that nobody else is likely to lock: 'rowmill' in base 36, roughly.
-const migrationLock = 60_177_411_165n;
+// What Postgres says of a schema or a table that somebody else made in the meantime; 42710 is a table's row type.
+const madeMeanwhile = new Set(['42P06', '42P07', '42710', '23505']);
+const triesToMakeList = 5;
 
 type Migration = { version: string; name: string; file: string };
 
@@ -18,7 +20,8 @@ type Migration = { version: string; name: string; file: string };
  * other did.
  *
  * Two callers at once: the second waits and finds nothing to do. A crash undoes the migration in hand; the
- * next call goes on with it. Raises `migration_failed` with the file's name, `database_unreachable`.
+ * next call goes on with it. Raises `migration_failed` with the file's name, `database_unreachable`, and, before anything
+ * is changed, `database_encoding`, `schema_foreign`, `migration_unknown` (see refuse-database.ts), `rights_missing`.
  */
 export async function migrate(options: { url: string; directory?: string }): Promise<{ applied: string[] }> {
   const { directory = migrationsDirectory } = options;
@@ -33,8 +36,20 @@ export async function migrate(options: { url: string; directory?: string }): Pro
   });
   const applied: string[] = [];
   try {
+    await refuseEncoding(sql);
+    const role = await refuseForeign(sql);
+    if (role.mayMigrate) await refuseUnknown(sql, migrations);
+    const missing = await missingMigrations(sql, directory);
+    if (missing.length === 0) return { applied };
     // A worker's role may call functions and create nothing; where nothing is missing, it need not.
-    if ((await missingMigrations(sql, directory)).length === 0) return { applied };
+    if (!role.mayMigrate) {
+      throw new RowmillError(
+        'rights_missing',
+        `${tellMissing(missing)} Role ${role.name} may not apply them: that takes the rights of the owner of schema rowmill or, where there is none yet, create on database ${role.database}.`,
+        { fields: { missing } },
+      );
+    }
+    await makeList(sql);
     for (const migration of migrations) {
       if (await applyOnce(sql, migration)) applied.push(migration.version);
     }
@@ -46,11 +61,15 @@ export async function migrate(options: { url: string; directory?: string }): Pro
   return { applied };
 }
 
-/** Versions that a database lacks; empty: it is current. A role with a worker's rights alone may ask. */
+/**
+ * Versions that a database lacks; empty: it is current. A role with a worker's rights alone may ask. Raises
+ * `schema_foreign`: the function that it asks would be a stranger's.
+ */
 export async function missingMigrations(
   sql: postgres.Sql,
   directory: string = migrationsDirectory,
 ): Promise<string[]> {
+  await refuseForeign(sql);
   const [known] = await sql`select to_regprocedure('rowmill.migration_versions()') is not null as is_there`;
   // Without the function some are missing; which ones is for the owner to read.
   if (!known?.is_there) return await versionsBeyond([], directory);
@@ -88,39 +107,66 @@ async function listMigrations(directory: string): Promise<Migration[]> {
   });
 }
 
+/** Makes the list of migrations in the shape that the Supabase CLI gives it, unless it is there. */
+async function makeList(sql: postgres.Sql): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    await refuseForeign(sql);
+    if (await hasList(sql)) return;
+    const found = await sql`select from pg_catalog.pg_namespace as n where n.nspname = 'supabase_migrations'`;
+    try {
+      // Without "if not exists": what a stranger makes at this moment is looked at first.
+      await sql.begin(async (tx) => {
+        if (found.length === 0) await tx`create schema supabase_migrations`;
+        await tx`
+          create table supabase_migrations.schema_migrations (
+            version text not null primary key,
+            statements text[],
+            name text
+          )`;
+      });
+      return;
+    } catch (error) {
+      if (!madeMeanwhile.has((error as { code: string }).code) || tries === triesToMakeList) throw error;
+    }
+  }
+}
+
 async function applyOnce(sql: postgres.Sql, migration: Migration): Promise<boolean> {
   const text = await readFile(migration.file, 'utf8');
-  return await sql.begin(async (tx) => {
-    // Held to the end of the transaction, which works through a pooler too.
-    await tx`select pg_advisory_xact_lock(${migrationLock.toString()}::bigint)`;
-    // The shape that the Supabase CLI gives it.
-    await tx`create schema if not exists supabase_migrations`;
-    await tx`
-      create table if not exists supabase_migrations.schema_migrations (
-        version text not null primary key,
-        statements text[],
-        name text
-      )`;
-    const [seen] =
-      await tx`select from supabase_migrations.schema_migrations where version = ${migration.version}`;
-    if (seen) return false;
-    try {
-      await tx.unsafe(text);
-    } catch (error) {
-      if (isConnectionFailure(error)) throw error;
-      const message = messageOf(error);
-      throw new RowmillError(
-        'migration_failed',
-        `migration ${path.basename(migration.file)} failed: ${message}`,
-        {
-          fields: { version: migration.version },
-          cause: error,
-        },
-      );
-    }
-    await tx`
-      insert into supabase_migrations.schema_migrations (version, statements, name)
-      values (${migration.version}, array[${text}], ${migration.name})`;
-    return true;
-  });
+  try {
+    return await sql.begin(async (tx) => {
+      // Held to the end of the transaction, which works through a pooler too. Only who may change the list can take it. It
+      // does not stop the Supabase CLI's insert into the list: that would wait for us, and we for the schema that it makes.
+      await tx`lock table supabase_migrations.schema_migrations in share update exclusive mode`;
+      if (await isRecorded(tx, migration)) return false;
+      await run(tx, migration, text);
+      await tx`
+        insert into supabase_migrations.schema_migrations (version, statements, name)
+        values (${migration.version}, array[${text}], ${migration.name})`;
+      return true;
+    });
+  } catch (error) {
+    // The Supabase CLI takes no lock: what stood in the way may be the same migration, applied by it.
+    if (!isConnectionFailure(error) && (await isRecorded(sql, migration))) return false;
+    throw error;
+  }
+}
+
+async function isRecorded(sql: postgres.ISql, { version }: Migration): Promise<boolean> {
+  const rows = await sql`select from supabase_migrations.schema_migrations as m where m.version = ${version}`;
+  return rows.length > 0;
+}
+
+async function run(tx: postgres.TransactionSql, migration: Migration, text: string): Promise<void> {
+  try {
+    await tx.unsafe(text);
+  } catch (error) {
+    if (isConnectionFailure(error)) throw error;
+    const { detail, hint } = error as { detail?: string; hint?: string };
+    const said = [messageOf(error), detail, hint].filter((line) => line !== undefined).join('\n');
+    throw new RowmillError('migration_failed', `migration ${path.basename(migration.file)} failed: ${said}`, {
+      fields: { version: migration.version },
+      cause: error,
+    });
+  }
 }

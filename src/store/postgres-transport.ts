@@ -5,11 +5,12 @@ import { msSince, now } from '../moment.ts';
 import { connectionUrl } from './connection-url.ts';
 import { explainAway, isConnectionFailure } from './database-away.ts';
 import { missingMigrations } from './migrate.ts';
+import { databaseEncoding } from './refuse-database.ts';
 import { storableArgs } from './storable.ts';
 import type { Transport } from './transport.ts';
 
 /** Arguments whose JSON form Postgres cannot tell from its own: they go as text and are cast there. */
-const casts: Record<string, { type: string; write: (value: unknown) => string }> = {
+export const casts: Record<string, { type: string; write: (value: unknown) => string }> = {
   rows: { type: 'jsonb', write: JSON.stringify },
   answers: { type: 'jsonb', write: JSON.stringify },
   failures: { type: 'jsonb', write: JSON.stringify },
@@ -95,6 +96,7 @@ export function createPostgresTransport(options: {
       return Object.values(row ?? { value: null })[0] as Value;
     },
     missingMigrations: () => withClient((sql) => missingMigrations(sql)),
+    databaseEncoding: () => withClient((sql) => databaseEncoding(sql)),
     close: (timeoutMs) => current.end({ timeout: timeoutMs / 1000 }),
   };
 }

@@ -90,6 +90,7 @@ export function createSupabaseTransport(options: {
         throw new RowmillError('rights_missing', message, { cause: error });
       }
     },
+    databaseEncoding: async () => null,
     close: async (closeTimeoutMs) => {
       isClosed = true;
       const deadline = setTimeout(() => {

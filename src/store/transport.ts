@@ -8,6 +8,8 @@ export type Transport = {
   value<Value>(name: string, args: Record<string, unknown>): Promise<Value>;
   /** Versions of migrations that the database lacks. Rejects where it cannot be reached. */
   missingMigrations(): Promise<string[]>;
+  /** What the database stores texts in; null where this way does not tell. */
+  databaseEncoding(): Promise<string | null>;
   /** Lets calls in hand finish, for `timeoutMs` at the most. */
   close(timeoutMs: number): Promise<void>;
 };

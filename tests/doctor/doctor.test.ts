@@ -11,6 +11,7 @@ import { createPostgresTransport } from '../../src/store/postgres-transport.ts';
 import type { Transport } from '../../src/store/transport.ts';
 import { sendError, startFakeServer } from '../provider/fake-server.ts';
 import { createDatabase } from '../support/database.ts';
+import { createEncodedDatabase } from '../support/encoded-database.ts';
 import { FakeProvider } from '../support/fake-provider.ts';
 import { createFilmsPipeline } from '../support/films.ts';
 import { createPgNetDatabase } from '../support/pg-net.ts';
@@ -70,7 +71,7 @@ describe('npm run doctor', () => {
     expect({ code, output }).toMatchObject({ code: 0 });
     const lines = output.trimEnd().split('\n');
     expect(lines[0]).toMatch(/^migrations {5}ok {7}applied: rowmill_\d+_\d+_\d+/);
-    expect(lines.at(-1)).toBe('23 checks: 1 note. docs/doctor.md explains each.');
+    expect(lines.at(-1)).toBe('24 checks: 1 note. docs/doctor.md explains each.');
     expect(lines.filter((line) => line.length > 100)).toEqual([]);
     expect(output).toMatch(/^cron {11}note {5}.*\n {24}-> select rowmill.schedule\(\)/m);
     for (const secret of [key, ingestSecret, ingestSecret.slice(6)]) expect(output).not.toContain(secret);
@@ -86,6 +87,7 @@ describe('npm run doctor', () => {
       expect({ code, output }).toMatchObject({ code: 0 });
       expect(output).toMatch(/^large post {5}ok/m);
       expect(output).toMatch(/^own secret {5}ok/m);
+      expect(output).not.toMatch(/^encoding/m);
       expect(output).not.toContain(api.serviceKey);
     } finally {
       await api.close();
@@ -126,6 +128,23 @@ describe('npm run doctor', () => {
     } finally {
       await toEmpty.close(1000);
       await empty.drop();
+    }
+  });
+
+  it('says that the database cannot store every text, and what to do', async () => {
+    expect(await look({}, 'encoding')).toMatchObject({ verdict: 'ok', found: 'UTF8' });
+    const latin = await createEncodedDatabase('LATIN1');
+    const toLatin = createPostgresTransport({ url: latin.url, maxConnections: 1 });
+    try {
+      const rows = await diagnose(toLatin, { provider: null, ingestSecret });
+      expect(rows.find((row) => row.check === 'encoding')).toMatchObject({
+        verdict: 'fault',
+        found: 'the database has encoding LATIN1; Rowmill needs UTF8',
+        remedy: expect.stringContaining("encoding 'UTF8' template template0"),
+      });
+    } finally {
+      await toLatin.close(1000);
+      await latin.drop();
     }
   });
 

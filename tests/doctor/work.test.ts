@@ -82,9 +82,9 @@ describe('doctor() finds out what stands still:', () => {
     });
 
     it('keys were lost in one, and a chunk could not be formed', async () => {
-      await sql`select rowmill.note_trigger_error(${films}, '57014', 'no chunk was formed', false)`;
+      await sql`select rowmill.note_trigger_error(${films}, 'chunk', '57014', 'no chunk was formed')`;
       expect(await world.lookAt('triggers')).toMatchObject({ verdict: 'note' });
-      await sql`select rowmill.note_trigger_error(${films}, '57014', 'the disk was full', true)`;
+      await sql`select rowmill.note_trigger_error(${films}, 'insert', '57014', 'the disk was full')`;
       const row = await world.lookAt('triggers');
       expect(row).toMatchObject({ verdict: 'fault', found: expect.stringContaining('the disk was full') });
       await sql.unsafe(row.remedy!);

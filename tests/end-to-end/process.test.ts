@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { createEncodedDatabase } from '../support/encoded-database.ts';
 import { createFilmsPipeline } from '../support/films.ts';
 import { isOverHttp, openAccess } from '../support/service.ts';
 import { startWorkerProcess, type WorkerProcess } from '../support/worker-process.ts';
@@ -42,6 +43,33 @@ describe('the process of a worker', () => {
       expect(second.output.out).toContain('nothing to do');
     },
   );
+
+  // Through a Data API a worker sees neither.
+  it.skipIf(isOverHttp).each([
+    ['a worker', []],
+    ['"migrate"', ['migrate']],
+  ])('%s ends with 1 where no waiting helps, and says what to do without a stack', async (_what, args) => {
+    const ends = async (first: RegExp, env: Record<string, string>) => {
+      const process = start(args, env);
+      expect(await process.exited()).toBe(1);
+      const lines = process.output.error.trimEnd().split('\n');
+      expect(lines[0]).toMatch(first);
+      expect(lines).toHaveLength(3);
+      expect(process.output.error).not.toMatch(/^ +at /m);
+    };
+    const ascii = await createEncodedDatabase('SQL_ASCII');
+    await ends(/^Expected a database with encoding UTF8, came SQL_ASCII/, {
+      DATABASE_URL: ascii.url,
+    }).finally(() => ascii.drop());
+    await database.sql.unsafe(`
+      create schema rowmill; create table rowmill.pipelines (id bigint);
+      create schema supabase_migrations;
+      create table supabase_migrations.schema_migrations (version text primary key, statements text[], name text);
+      insert into supabase_migrations.schema_migrations values ('20261121000100', null, 'schema')`);
+    await ends(/^Expected schema rowmill to be empty.*1 unreleased/, {});
+    await database.sql`insert into supabase_migrations.schema_migrations values ('20400101000000', null, 'rowmill_9_0_0')`;
+    await ends(/^Expected no migrations of Rowmill beyond this program's/, {});
+  });
 
   it.each(['SIGTERM', 'SIGINT'] as const)(
     'on %s finishes what is in hand and leaves with 0 within 10 s',

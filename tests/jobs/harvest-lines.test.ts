@@ -47,6 +47,30 @@ describe('a result file', () => {
     ]);
   });
 
+  it('may name places and chunks that no integer holds, and count tokens that none holds', async () => {
+    const ids = await submitted(world, 1, 3);
+    const [chunk, , hash] = ids[0]!.split('-');
+    const strangers = [
+      `${chunk}-4294967295-${hash}`,
+      `${chunk}-9007199254740991-${hash}`,
+      `c9007199254740991-0-${hash}`,
+    ];
+    const absurd = ids.map((id) =>
+      answerLine(id, id).replace(/"prompt_tokens":\d+/, '"prompt_tokens":9e307'),
+    );
+    expect(absurd.join()).toContain('9e307');
+    await ended(world, 'completed', {
+      output: jsonl([
+        ...strangers.map((id) => answerLine(id, 'x')),
+        ...absurd,
+        failureLine(strangers[0]!, 500),
+      ]),
+    });
+    await run();
+    expect(await summaries(world)).toEqual(ids);
+    expect(await batches(world)).toMatchObject([{ rows_enriched: 3, lines_unknown: 4, input_tokens: 1e15 }]);
+  });
+
   it('counts a line that comes again in a later slice, and the first one wins', async () => {
     const ids = await submitted(world, 1, 1500);
     const lines = ids.map((id) => answerLine(id, 'first'));

@@ -89,7 +89,8 @@ describe('a model whose queue at the provider is limited', () => {
   it('is not known to be: the provider says so, the rows go round again uncounted, and less is sent at a time', async () => {
     const rows = 5000;
     const limit = Math.ceil(((await tokensPerRow()) * rows) / 5);
-    await start({ enqueuedTokens: limit, delays: { finalizingMs: 200 } });
+    // Long enough that the fifth batch comes while four are in the queue, on a slow machine, too.
+    await start({ enqueuedTokens: limit, delays: { finalizingMs: 3000 } });
     await world.sql`update rowmill.settings set retry_after = '300 milliseconds'`;
     await create(world.sql, 'films', { chunk_size: 250 });
     await insertFilms(world.sql, 1, rows);

@@ -1,45 +1,7 @@
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { readRooms, supabase } from '../../tools/sql/rooms.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { createFilms, createPipeline } from '../support/sql-factories.ts';
-
-const workerFunctions = [
-  'abandon_batch',
-  'apply_results',
-  'begin_batch',
-  'claim_chunk',
-  'claim_due_polls',
-  'claim_ended_batches',
-  'claim_stale_intents',
-  'claim_sweeps',
-  'claim_work',
-  'close_chunk',
-  'doctor',
-  'finish_batch',
-  'finish_harvest',
-  'finish_sweep',
-  'get_pipeline',
-  'hold_back_chunks',
-  'hold_rows',
-  'knows_secret',
-  'let_go_of_batch',
-  'migration_versions',
-  'note_gone_file',
-  'note_input_file',
-  'note_pipeline_problem',
-  'note_poll_problem',
-  'note_webhook',
-  'probes_under_way',
-  'read_chunk',
-  'record_polls',
-  'refuse_rows',
-  'reject_batch',
-  'release_chunk',
-  'renew_leases',
-  'start_batch',
-  'tick',
-];
+import { workerFunctionsOf } from '../support/worker-functions.ts';
 
 const states = {
   pipelines: ['active', 'dropped', 'paused'],
@@ -51,11 +13,13 @@ describe('everything in schema rowmill', () => {
   let database: TestDatabase;
   let sql: TestDatabase['sql'];
   let stranger: string;
+  let workerFunctions: string[];
   beforeAll(async () => {
     database = await createDatabase();
     sql = database.sql;
     await createFilms(sql);
     await createPipeline(sql);
+    workerFunctions = await workerFunctionsOf(sql);
     stranger = `anon_${database.url.slice(-12)}`;
     await sql.unsafe(`create role ${stranger}; grant ${stranger} to current_user`);
     // Whoever made a role may give it away, and has to do so before becoming it.
@@ -173,9 +137,6 @@ describe('everything in schema rowmill', () => {
       select p.oid::regprocedure::text as name, p.proacl::text as acl, p.proconfig from pg_proc as p
       where p.pronamespace = 'rowmill'::regnamespace order by 1`;
     const before = [...(await grants())];
-    const listed = await sql`
-      select p.proname as name from pg_proc as p where p.oid in (select w.oid from rowmill.worker_functions() as w(oid)) order by 1`;
-    expect(listed.map((row) => row.name)).toEqual(workerFunctions);
     await sql`grant execute on function rowmill.grant_to_workers() to service_role, rowmill_worker`;
     await sql`revoke execute on function rowmill.tick(integer) from service_role`;
     await sql`alter function rowmill.tick(integer) reset statement_timeout`;
@@ -187,13 +148,6 @@ describe('everything in schema rowmill', () => {
     expect(after.find(({ name }) => name.startsWith('rowmill.tick('))!.proconfig).toContain(
       'statement_timeout=50s',
     );
-  });
-
-  it('is marked as the worker’s exactly where a worker may call it', async () => {
-    const marked = (await readRooms(supabase)).flatMap((room) =>
-      /^-- API: worker\n/.test(room.text) ? [path.basename(room.file, '.sql')] : [],
-    );
-    expect(marked.sort()).toEqual(workerFunctions);
   });
 
   it('lets a worker tick and a stranger not', async () => {

@@ -61,6 +61,18 @@ describe('create_pipeline', () => {
     return error;
   }
 
+  /** What a pipeline is refused with in a session that has something temporary; it leaves nothing behind. */
+  async function inSessionWith(statement: string, options: PipelineOptions) {
+    const session = await sql.reserve();
+    try {
+      await session.unsafe(`begin; ${statement}`);
+      return await refusal(createPipeline(session, options));
+    } finally {
+      await session`rollback`;
+      session.release();
+    }
+  }
+
   describe('columns', () => {
     it('an unknown placeholder is refused with the columns that there are', async () => {
       const error = await refused({ prompt: 'By {{director}}' }, 'RM101');
@@ -144,6 +156,21 @@ describe('create_pipeline', () => {
       await refused({ source }, 'RM103');
     });
 
+    it('a temporary table is refused as a source, since workers are other sessions', async () => {
+      const error = await inSessionWith(
+        'create temporary table films (id bigint primary key, title text, summary text)',
+        {
+          source: 'pg_temp.films',
+        },
+      );
+      expect(error).toMatchObject({
+        code: 'RM103',
+        message: 'films is a temporary table',
+        detail: 'It is gone when the session ends, and workers are other sessions.',
+        hint: expect.stringMatching(/./),
+      });
+    });
+
     it('a source that is null is refused', async () => {
       const statement = sql`select rowmill.create_pipeline('x', null, null, '{{title}}', array['summary'], 'm')`;
       expect(await refusal(statement)).toMatchObject({
@@ -196,6 +223,31 @@ describe('create_pipeline', () => {
       await refused({ filter }, 'RM102');
       const [row] = await sql`select to_regclass('public.intruder') as intruder`;
       expect(row!.intruder).toBeNull();
+    });
+
+    it.each([
+      ['type', "create type pg_temp.mood as enum ('good', 'bad')", "summary::pg_temp.mood = 'good'", 'type'],
+      [
+        'function',
+        'create function pg_temp.wanted(bigint) returns boolean language sql as $$ select $1 > 0 $$',
+        'pg_temp.wanted(id)',
+        'function',
+      ],
+      [
+        'table',
+        'create temporary table wanted (id bigint)',
+        'id in (select w.id from pg_temp.wanted as w)',
+        'wanted',
+      ],
+    ])('one that depends on a temporary %s is refused', async (_what, statement, filter, named) => {
+      const error = await inSessionWith(statement, { filter });
+      expect(error).toMatchObject({
+        code: 'RM102',
+        message: expect.stringContaining(named),
+        detail: 'It is gone when the session ends, and workers are other sessions.',
+        hint: expect.stringMatching(/./),
+      });
+      expect(error.message).toMatch(/^the filter reads what is temporary: /);
     });
 
     it('one that ends in a comment, names the table, or is blank is taken', async () => {

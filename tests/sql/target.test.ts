@@ -79,6 +79,24 @@ describe('a target of its own', () => {
     await refused({ target }, 'RM113');
   });
 
+  it('that is temporary is refused, since workers are other sessions', async () => {
+    const session = await sql.reserve();
+    try {
+      await session.unsafe(
+        'begin; create temporary table gists (id numeric(8, 2), studio text, summary text, primary key (studio, id))',
+      );
+      expect(await refusal(createPipeline(session, { target: 'pg_temp.gists' }))).toMatchObject({
+        code: 'RM113',
+        message: 'gists is a temporary table',
+        detail: 'It is gone when the session ends, and workers are other sessions.',
+        hint: expect.stringContaining('create table public.films_enriched'),
+      });
+    } finally {
+      await session`rollback`;
+      session.release();
+    }
+  });
+
   it('without the key is refused with a statement that makes one, and with one that adds the index', async () => {
     const make = (await refused({ target: 'public.keyless' }, 'RM113')).hint!;
     await sql.unsafe(make.slice(make.indexOf('create table')));

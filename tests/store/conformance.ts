@@ -6,6 +6,7 @@ import type { Transport } from '../../src/store/transport.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/service.ts';
 import { answer, endedBatch } from '../support/sql-factories.ts';
+import { workerFunctionsOf } from '../support/worker-functions.ts';
 import { cases, emptySlice, type Ground, queueFilms } from './conformance-cases.ts';
 
 /** A way to a database, and what else has to be closed after it. */
@@ -57,10 +58,7 @@ export function describeTransport(name: string, way: Way): void {
     });
 
     it('has a case for each function that a worker may call', async () => {
-      const functions = await database.sql`
-        select p.proname as name from pg_proc as p
-        where p.pronamespace = 'rowmill'::regnamespace and has_function_privilege('service_role', p.oid, 'execute') order by 1`;
-      expect(functions.map((row) => row.name)).toEqual(Object.keys(cases).sort());
+      expect(Object.keys(cases).sort()).toEqual(await workerFunctionsOf(database.sql));
     });
 
     it.each(Object.entries(cases))('%s', async (name, check) => {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { listFolder } from './rooms.ts';
 
-/** What a version consists of, for ever: the migration, and each room as it was then. */
+/** What a version consists of: its migration, its `changes/` and each room, by their digests at the release. */
 export type Release = { version: string; digests: Map<string, string> };
 
 /** The releases under `released/`, the oldest first; each file has lines as sha256sum has them. */

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { glob, readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse } from 'smol-toml';
@@ -13,7 +12,7 @@ export type Room = {
   file: string;
   text: string;
   digest: string;
-  /** Whether it can be run again over what is there: a table and a type cannot. */
+  /** Whether an upgrade may run it again: it replaces what it made. */
   isRepeatable: boolean;
 };
 
@@ -23,7 +22,7 @@ export type Room = {
  */
 export async function readRooms(directory: string): Promise<Room[]> {
   const files: string[] = [];
-  for (const pattern of schemaPaths(directory)) {
+  for (const pattern of await schemaPaths(directory)) {
     const matches: string[] = [];
     for await (const match of glob(pattern, { cwd: directory })) matches.push(asPosix(match));
     files.push(...matches.sort());
@@ -38,14 +37,19 @@ export async function readRooms(directory: string): Promise<Room[]> {
   return await Promise.all(
     inOrder.map(async (file) => {
       const text = await readFile(path.join(directory, file), 'utf8');
-      return { file, text, digest: digestOf(text), isRepeatable: !/^schemas\/(tables|types)\//.test(file) };
+      return {
+        file,
+        text,
+        digest: digestOf(text),
+        isRepeatable: /^schemas\/(functions\/|views\/|99_)/.test(file),
+      };
     }),
   );
 }
 
 /** Supabase's own list (declarative schemas), so that there is one order and no other. */
-function schemaPaths(directory: string): string[] {
-  const config = parse(readFileSync(path.join(directory, 'config.toml'), 'utf8')) as {
+async function schemaPaths(directory: string): Promise<string[]> {
+  const config = parse(await readFile(path.join(directory, 'config.toml'), 'utf8')) as {
     db?: { migrations?: { schema_paths?: string[] } };
   };
   const paths = config.db?.migrations?.schema_paths ?? [];
@@ -66,6 +70,14 @@ export async function listFolder(folder: string): Promise<string[]> {
     throw error;
   });
   return names.sort();
+}
+
+/** A file's text; null where there is no such file. */
+export async function readOrNull(file: string): Promise<string | null> {
+  return await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
 }
 
 function asPosix(file: string): string {

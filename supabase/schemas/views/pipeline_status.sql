@@ -61,9 +61,9 @@ left join lateral (
     sum(b.rows_gone)::bigint as gone,
     count(*) filter (where b.state in ('preparing', 'running', 'ended', 'harvested')) as open_batches,
     count(*) filter (where b.provider_batch_id is not null) as batches,
-    sum(coalesce(b.reported_input_tokens, b.input_tokens))::bigint as input_tokens,
-    sum(coalesce(b.reported_cached_tokens, b.cached_tokens))::bigint as cached_tokens,
-    sum(coalesce(b.reported_output_tokens, b.output_tokens))::bigint as output_tokens,
+    rowmill.clamped(sum(coalesce(b.reported_input_tokens, b.input_tokens)), 9e18) as input_tokens,
+    rowmill.clamped(sum(coalesce(b.reported_cached_tokens, b.cached_tokens)), 9e18) as cached_tokens,
+    rowmill.clamped(sum(coalesce(b.reported_output_tokens, b.output_tokens)), 9e18) as output_tokens,
     count(*) filter (where b.settled_at is null) as unsettled,
     case
       when bool_and(b.estimated_usd is not null) filter (where b.settled_at is null)

@@ -38,5 +38,6 @@ begin
 end;
 $$;
 comment on function rowmill.grant_to_workers is
-   'Lets rowmill_worker and service_role, as far as they exist, call the worker''s functions and nothing else of schema rowmill. Repeats harmlessly.';
+  'Lets rowmill_worker and service_role, as far as they exist, call the worker''s functions and nothing else of schema rowmill. '
+  'Repeats harmlessly.';
 revoke all on function rowmill.grant_to_workers from public;

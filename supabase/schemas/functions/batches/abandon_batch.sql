@@ -24,7 +24,8 @@ begin
   -- Before the money: begin_batch, too, has the pipeline first and its spending second.
   case abandon_batch.cause
     when 'quota' then
-      perform rowmill.stop_pipeline(v_batch.pipeline_id, format('quota_exhausted: the provider says: %s More tries would only fail.', abandon_batch.problem));
+      perform rowmill.stop_pipeline(v_batch.pipeline_id,
+        format('quota_exhausted: the provider says: %s More tries would only fail.', abandon_batch.problem));
     when 'provider' then
       perform rowmill.note_refusal(v_batch.pipeline_id, abandon_batch.problem);
     else
@@ -54,5 +55,6 @@ begin
 end;
 $$;
 comment on function rowmill.abandon_batch is
-   'preparing -> abandoned, its chunks waiting again and its reservation ended: for an intent of which it is certain that the provider holds no batch.';
+  'preparing -> abandoned, its chunks waiting again and its reservation ended: '
+  'for an intent of which it is certain that the provider holds no batch.';
 revoke all on function rowmill.abandon_batch from public;

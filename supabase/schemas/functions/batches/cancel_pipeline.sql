@@ -19,5 +19,6 @@ begin
 end;
 $$;
 comment on function rowmill.cancel_pipeline is
-   'Pauses a pipeline and has all that runs cancelled; returns how many batches. What was answered, and so paid for, is collected; the other rows wait in the queue for resume_pipeline. Raises RM111.';
+  'Pauses a pipeline and has all that runs cancelled; returns how many batches. What was answered, and so paid for, is collected; '
+  'the other rows wait in the queue for resume_pipeline. Raises RM111.';
 revoke all on function rowmill.cancel_pipeline from public;

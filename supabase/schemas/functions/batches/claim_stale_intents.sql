@@ -21,5 +21,6 @@ as $$
   returning b.id, b.key, b.input_file_id, coalesce(b.uploaded_at, b.created_at) < now() - s.adopt_after;
 $$;
 comment on function rowmill.claim_stale_intents is
-   'Takes intents whose worker fell silent. Each is looked up at the provider by its key: found, start_batch adopts it; not found and old enough, abandon_batch sends the work anew.';
+  'Takes intents whose worker fell silent. Each is looked up at the provider by its key: found, start_batch adopts it; '
+  'not found and old enough, abandon_batch sends the work anew.';
 revoke all on function rowmill.claim_stale_intents from public;

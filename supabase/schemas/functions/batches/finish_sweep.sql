@@ -24,5 +24,6 @@ begin
 end;
 $$;
 comment on function rowmill.finish_sweep is
-   'The provider was searched and holds nothing of this intent any more. Searched once more when settings.adopt_after has passed since it was given up, if that is still to come.';
+  'The provider was searched and holds nothing of this intent any more. '
+  'Searched once more when settings.adopt_after has passed since it was given up, if that is still to come.';
 revoke all on function rowmill.finish_sweep from public;

@@ -21,5 +21,5 @@ begin
 end;
 $$;
 comment on function rowmill.forget_webhooks is
-   'Forgets a thousand webhooks that came more than seven days ago; returns how many those were. Two at once take different ones.';
+  'Forgets a thousand webhooks that came more than seven days ago; returns how many those were. Two at once take different ones.';
 revoke all on function rowmill.forget_webhooks from public;

@@ -12,8 +12,6 @@ declare
   v_new integer;
   v_in_row integer;
   v_rows_in_row integer;
-  v_commonest text;
-  v_message text;
 begin
   select b.* into strict v_batch from rowmill.batch_processing_details as b where b.id = judge_batch.batch_id;
   select s.* into strict v_settings from rowmill.settings as s;
@@ -43,19 +41,12 @@ begin
   if not found or v_in_row < v_settings.breaker_batches or v_rows_in_row < v_settings.breaker_rows then
     return;
   end if;
-  select e.key into strict v_commonest
-  from jsonb_each_text(v_batch.failed_by_class) as e
-  where e.key not in ('batch_expired', 'batch_cancelled')
-  order by e.value::integer desc, e.key
-  limit 1;
-  select f.message into v_message
-  from rowmill.failures as f
-  where f.pipeline_id = v_batch.pipeline_id and f.batch_id = v_batch.id and f.error_class = v_commonest
-  limit 1;
-  perform rowmill.stop_pipeline(v_batch.pipeline_id, format('%s batches in a row failed, mostly with %s%s',
-    v_in_row, v_commonest, coalesce(': ' || rtrim(left(v_message, 300), '.!') || '.', '.')));
+  perform rowmill.stop_pipeline(v_batch.pipeline_id,
+    format('%s batches in a row failed, mostly with %s', v_in_row, rowmill.commonest_failure(v_batch.id)));
 end;
 $$;
 comment on function rowmill.judge_batch is
-   'The circuit breaker: counts batches in a row of which too many rows failed, and pauses the pipeline after settings.breaker_batches of them in which settings.breaker_rows different rows failed, with the commonest class as the reason.';
+  'The circuit breaker: counts batches in a row of which too many rows failed, '
+  'and pauses the pipeline after settings.breaker_batches of them in which settings.breaker_rows different rows failed, '
+  'with the commonest class as the reason.';
 revoke all on function rowmill.judge_batch from public;

@@ -14,5 +14,6 @@ begin
 end;
 $$;
 comment on function rowmill.let_go_of_batch is
-   'Leaves a batch in the state that it is in, for whoever comes by in a quarter of a minute (or a lease, where that is shorter), with what went wrong.';
+  'Leaves a batch in the state that it is in, for whoever comes by in a quarter of a minute (or a lease, where that is shorter), '
+  'with what went wrong.';
 revoke all on function rowmill.let_go_of_batch from public;

@@ -24,5 +24,6 @@ begin
 end;
 $$;
 comment on function rowmill.note_poll_problem is
-   'Why a look at a running batch failed; it stays running and is looked at again. One that the provider has not known for an hour, and whose day is over, ends without results: returns true then.';
+  'Why a look at a running batch failed; it stays running and is looked at again. '
+  'One that the provider has not known for an hour, and whose day is over, ends without results: returns true then.';
 revoke all on function rowmill.note_poll_problem from public;

@@ -33,5 +33,6 @@ begin
 end;
 $$;
 comment on function rowmill.note_webhook is
-   'The provider says by webhook that a batch has ended. "due": noted, and the batch, if it still runs, is due for a look. "known": this webhook was taken before. "unknown": there is no such batch; nothing is noted, so that the next delivery counts.';
+  'The provider says by webhook that a batch has ended. "due": noted, and the batch, if it still runs, is due for a look. "known": '
+  'this webhook was taken before. "unknown": there is no such batch; nothing is noted, so that the next delivery counts.';
 revoke all on function rowmill.note_webhook from public;

@@ -33,5 +33,5 @@ begin
 end;
 $$;
 comment on function rowmill.reject_batch is
-   'preparing -> rejected: the provider refused the batch for good; each of its rows fails so. null: not under this lease.';
+  'preparing -> rejected: the provider refused the batch for good; each of its rows fails so. null: not under this lease.';
 revoke all on function rowmill.reject_batch from public;

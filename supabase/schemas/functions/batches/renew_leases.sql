@@ -35,5 +35,6 @@ begin
 end;
 $$;
 comment on function rowmill.renew_leases is
-   'Says that a worker lives and renews the leases that it names; returns how long a lease is, and how many chunks and batches stand under them. A lease that ran out is not renewed.';
+  'Says that a worker lives and renews the leases that it names; '
+  'returns how long a lease is, and how many chunks and batches stand under them. A lease that ran out is not renewed.';
 revoke all on function rowmill.renew_leases from public;

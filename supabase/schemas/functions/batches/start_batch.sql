@@ -13,6 +13,10 @@ as $$
 declare
   v_batch rowmill.batch_processing_details;
 begin
+  -- An id that has no room in an entry of the unique index (2,700 bytes) would raise. This way the worker cancels the batch.
+  if length(start_batch.provider_batch_id) > 500 then
+    return 'foreign';
+  end if;
   select b.* into v_batch
   from rowmill.batch_processing_details as b
   where b.id = start_batch.batch_id
@@ -50,5 +54,8 @@ begin
 end;
 $$;
 comment on function rowmill.start_batch is
-   'The provider has a batch of this intent under this id: a fact, whoever brings it. "started": preparing -> running. "known": it was recorded before. "stray": the intent had been given up and its rows are elsewhere; the batch is recorded as running and to be cancelled. "foreign": the intent has another batch; nothing is recorded.';
+  'The provider has a batch of this intent under this id: a fact, whoever brings it. "started": preparing -> running. '
+  '"known": it was recorded before. "stray": the intent had been given up and its rows are elsewhere; '
+  'the batch is recorded as running and to be cancelled. "foreign": the intent has another batch, '
+  'or the id has more than 500 characters; nothing is recorded.';
 revoke all on function rowmill.start_batch from public;

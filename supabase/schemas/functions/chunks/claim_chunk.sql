@@ -28,14 +28,7 @@ begin
   end if;
 
   v_room := rowmill.room_for(v_pipeline.id);
-  if v_room.code is null and (rowmill.is_being_tried(v_pipeline.id) or exists (
-    -- Who comes later does not overtake those that wait for the same.
-    select
-    from rowmill.chunks as c
-    join rowmill.pipelines as p on p.id = c.pipeline_id
-    where c.waits_for is not null and p.state = 'active'
-    and (c.pipeline_id = v_pipeline.id or c.waits_for = 'rate' or c.waits_for in ('tokens', 'turn') and p.model = v_pipeline.model)
-  )) then
+  if v_room.code is null and (rowmill.is_being_tried(v_pipeline.id) or rowmill.would_overtake(v_pipeline.id, v_pipeline.model)) then
     v_room.code := 'turn';
     v_room.reason := 'Others wait for the same room and came before.';
   end if;
@@ -73,5 +66,7 @@ begin
 end;
 $$;
 comment on function rowmill.claim_chunk is
-   'Takes a waiting chunk under a lease: "accepted", with whether rows that came along may be used (the pipeline was not altered since); "waits": there is no room for it, it is taken later; "known" where somebody has or had it, which repeats harmlessly. Else nothing changes: "paused", "unknown_pipeline", "unknown_chunk", "foreign_rows" (a place beyond the chunk).';
+  'Takes a waiting chunk under a lease: "accepted", with whether rows that came along may be used (the pipeline was not altered '
+  'since); "waits": there is no room for it, it is taken later; "known" where somebody has or had it, which repeats harmlessly. '
+  'Else nothing changes: "paused", "unknown_pipeline", "unknown_chunk", "foreign_rows" (a place beyond the chunk).';
 revoke all on function rowmill.claim_chunk from public;

@@ -11,7 +11,8 @@ declare
 begin
   if v_pipeline.state <> 'active' then
     raise exception using errcode = 'RM112', message = format('pipeline "%s" is %s', v_pipeline.name, v_pipeline.state),
-      detail = coalesce(v_pipeline.state_reason, 'It was paused by hand.'), hint = format('select rowmill.resume_pipeline(%L);', v_pipeline.name);
+      detail = coalesce(v_pipeline.state_reason, 'It was paused by hand.'),
+      hint = format('select rowmill.resume_pipeline(%L);', v_pipeline.name);
   end if;
   loop
     v_chunk_id := rowmill.form_chunk(v_pipeline.id, true);
@@ -27,5 +28,6 @@ begin
 end;
 $$;
 comment on function rowmill.flush is
-  'Forms all pending keys into chunks now, an incomplete one too, without waiting for flush_after; returns how many chunks. Raises RM111, RM112 (not active).';
+  'Forms all pending keys into chunks now, an incomplete one too, without waiting for flush_after; returns how many chunks. '
+  'Raises RM111, RM112 (not active).';
 revoke all on function rowmill.flush from public;

@@ -21,12 +21,12 @@ begin
       perform rowmill.post_chunk(v_chunk_id, with_rows => false);
     exception when others then
       -- The chunk stands; the tick posts it, or a worker fetches it.
-      perform rowmill.note_trigger_error(form_chunk_on_insert.pipeline_id, sqlstate, sqlerrm, false);
+      perform rowmill.note_trigger_error(form_chunk_on_insert.pipeline_id, 'chunk', sqlstate, sqlerrm);
     end;
   end if;
 exception when others then
   -- The keys stand; the tick forms them.
-  perform rowmill.note_trigger_error(form_chunk_on_insert.pipeline_id, sqlstate, sqlerrm, false);
+  perform rowmill.note_trigger_error(form_chunk_on_insert.pipeline_id, 'chunk', sqlstate, sqlerrm);
 end;
 $$;
 comment on function rowmill.form_chunk_on_insert is

@@ -8,7 +8,6 @@ as $$
 #variable_conflict use_column
 declare
   v_chunk rowmill.chunks;
-  v_parts rowmill.source_parts;
   v_held integer[];
 begin
   select c.* into v_chunk
@@ -30,71 +29,14 @@ begin
   select coalesce(array_agg(held.n), '{}') into strict v_held from held;
 
   if exists (select from rowmill.answered_rows as a where a.pipeline_id = v_chunk.pipeline_id) then
-    -- Only what was queued before the answer, and only where the answer is still there: a row that was inserted anew,
-    -- or whose outputs were erased, is asked for.
-    v_parts := rowmill.source_parts_of(v_chunk.pipeline_id);
-    execute format(
-      $sql$
-      with answered as (
-        delete from rowmill.chunk_rows as k
-        using rowmill.answered_rows as a, %1$s as s
-        where k.chunk_id = $1 and k.n = any ($2)
-        and a.pipeline_id = $3 and md5(a.key::text) = md5(k.key::text) and a.hash = k.hash
-        and a.queue_position >= $4
-        and %2$s and not (%3$s)
-        returning k.n
-      )
-      select coalesce(array_agg(h.n), '{}') from unnest($2) as h(n) where h.n not in (select answered.n from answered)
-      $sql$,
-      v_parts.relation, v_parts.key_match, v_parts.missing
-    )
-    into strict v_held
-    using v_chunk.id, v_held, v_chunk.pipeline_id, v_chunk.oldest_entry;
-    -- Asked for with another input, a row has no answer that still holds. Locked in one order, as failures are.
-    perform
-    from rowmill.answered_rows as a
-    join rowmill.chunk_rows as r on md5(r.key::text) = md5(a.key::text)
-    where a.pipeline_id = v_chunk.pipeline_id and r.chunk_id = v_chunk.id and r.n = any (v_held)
-    order by md5(a.key::text), a.hash
-    for update of a;
-    delete from rowmill.answered_rows as a
-    using rowmill.chunk_rows as r
-    where r.chunk_id = v_chunk.id and r.n = any (v_held)
-    and a.pipeline_id = v_chunk.pipeline_id and md5(a.key::text) = md5(r.key::text);
+    v_held := rowmill.leave_out_answered(v_chunk.pipeline_id, v_chunk.id, v_chunk.oldest_entry, v_held);
   end if;
-
-  -- An edit makes an old failure's count and verdict void. After chunk_rows, as whoever settles a row has it.
+  -- After chunk_rows, as whoever settles a row has it.
   if exists (select from rowmill.failures as f where f.pipeline_id = v_chunk.pipeline_id) then
-    perform
-    from rowmill.failures as f
-    join jsonb_to_recordset(hold_rows.rows) as r(n integer, hash text) on md5(f.key::text) = md5((v_chunk.keys -> r.n)::text)
-    where f.pipeline_id = v_chunk.pipeline_id and f.hash <> r.hash
-    order by md5(f.key::text)
-    for update of f;
-    delete from rowmill.failures as f
-    using jsonb_to_recordset(hold_rows.rows) as r(n integer, hash text)
-    where f.pipeline_id = v_chunk.pipeline_id
-    and md5(f.key::text) = md5((v_chunk.keys -> r.n)::text)
-    and f.hash <> r.hash;
+    perform rowmill.void_failures(v_chunk.pipeline_id, v_chunk.keys, hold_rows.rows);
   end if;
-
   if v_chunk.only_missing then
-    -- An answer may have been written since the rows were read. Now that they are held, none can be on its way.
-    v_parts := rowmill.source_parts_of(v_chunk.pipeline_id);
-    execute format(
-      $sql$
-      with answered as (
-        delete from rowmill.chunk_rows as k
-        using %1$s as s
-        where k.chunk_id = $1 and k.n = any ($2) and %2$s and not (%3$s)
-        returning k.n
-      )
-      select coalesce(array_agg(h.n), '{}') from unnest($2) as h(n) where h.n not in (select answered.n from answered)
-      $sql$,
-      v_parts.relation, v_parts.key_match, v_parts.missing
-    )
-    into strict v_held
-    using v_chunk.id, v_held;
+    v_held := rowmill.leave_out_filled(v_chunk.pipeline_id, v_chunk.id, v_held);
   end if;
 
   if exists (select from rowmill.failures as f where f.pipeline_id = v_chunk.pipeline_id and f.truncations > 0) then
@@ -110,5 +52,7 @@ begin
 end;
 $$;
 comment on function rowmill.hold_rows is
-   'Notes rows of an accepted chunk, [{"n","hash"}], as in flight, and returns the places that may be sent, each with what its limit on output tokens is to be multiplied by: a row whose very input is in flight already, or was answered since it was queued, is left out, and in a chunk of missing rows one that was answered since it was read.';
+  'Notes rows of an accepted chunk, [{"n","hash"}], as in flight, and returns the places that may be sent, '
+  'each with what its limit on output tokens is to be multiplied by: a row whose very input is in flight already, '
+  'or was answered since it was queued, is left out, and in a chunk of missing rows one that was answered since it was read.';
 revoke all on function rowmill.hold_rows from public;

@@ -16,5 +16,5 @@ as $$
   );
 $$;
 comment on function rowmill.is_being_tried is
-   'Whether one batch is on its way to a provider that took none before: the others wait for what becomes of it.';
+  'Whether one batch is on its way to a provider that took none before: the others wait for what becomes of it.';
 revoke all on function rowmill.is_being_tried from public;

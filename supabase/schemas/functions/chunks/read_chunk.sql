@@ -41,5 +41,7 @@ begin
 end;
 $$;
 comment on function rowmill.read_chunk is
-   'Rows of a chunk as they are now: place in the chunk, hash of the input, input as {"column": text or null}, in no order. Rows that vanished or that the filter leaves out are not among them, so that a page may be empty before the end. Raises RM201 where the table or a column is gone.';
+  'Rows of a chunk as they are now: place in the chunk, hash of the input, input as {"column": text or null}, in no order. '
+  'Rows that vanished or that the filter leaves out are not among them, so that a page may be empty before the end. '
+  'Raises RM201 where the table or a column is gone.';
 revoke all on function rowmill.read_chunk from public;

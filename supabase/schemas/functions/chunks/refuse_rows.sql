@@ -22,5 +22,6 @@ begin
 end;
 $$;
 comment on function rowmill.refuse_rows is
-  'Rows of an accepted chunk, held before, that cannot be sent: [{"n","h","class","code","message","retried","counted"}]. Returns how many.';
+  'Rows of an accepted chunk, held before, that cannot be sent: [{"n","h","class","code","message","retried","counted"}]. '
+  'Returns how many.';
 revoke all on function rowmill.refuse_rows from public;

@@ -31,5 +31,7 @@ begin
 end;
 $$;
 comment on function rowmill.doctor is
-   'Looks at everything that Rowmill needs; one row a check, always all of them: verdict ok, note, warning or fault, what was found, and what to do. Posts two signed pings, and judges those of a moment ago: ask again some seconds later. Never raises. docs/doctor.md explains each check.';
+  'Looks at everything that Rowmill needs; one row a check, always all of them: verdict ok, note, warning or fault, what was '
+  'found, and what to do. Posts two signed pings, and judges those of a moment ago: ask again some seconds later. Never raises. '
+  'docs/doctor.md explains each check.';
 revoke all on function rowmill.doctor from public;

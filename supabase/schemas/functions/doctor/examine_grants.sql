@@ -24,7 +24,8 @@ begin
       from pg_class as c where c.relnamespace = 'rowmill'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S')
       union all
       select c.oid::regclass::text, 'table', t.attacl
-      from pg_attribute as t join pg_class as c on c.oid = t.attrelid where c.relnamespace = 'rowmill'::regnamespace and t.attacl is not null
+      from pg_attribute as t join pg_class as c on c.oid = t.attrelid
+      where c.relnamespace = 'rowmill'::regnamespace and t.attacl is not null
       union all
       select n.nspname, 'schema', n.nspacl from pg_namespace as n where n.nspname = 'rowmill'
     ) as g

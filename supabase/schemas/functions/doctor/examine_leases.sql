@@ -17,7 +17,11 @@ begin
   if v_chunks = 0 then
     return row('ok', 'no dead worker holds rows', null)::rowmill.finding;
   end if;
-  return row('warning', format('%s rows stand in %s chunks of workers that are gone, the first since %s', v_rows, v_chunks, rowmill.ago(v_oldest)), 'select rowmill.tick();')::rowmill.finding;
+  return row(
+    'warning',
+    format('%s rows stand in %s chunks of workers that are gone, the first since %s', v_rows, v_chunks, rowmill.ago(v_oldest)),
+    'select rowmill.tick();'
+  )::rowmill.finding;
 end;
 $$;
 comment on function rowmill.examine_leases is

@@ -7,8 +7,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_names text[];
+  v_mistrust rowmill.finding := rowmill.judge_schema('supabase_migrations', array['schema_migrations']);
 begin
-  if not rowmill.may_read('supabase_migrations.schema_migrations') then
+  if v_mistrust.verdict is not null then
+    return v_mistrust;
+  end if;
+  if not rowmill.has_migration_list() then
     return row('warning', 'no list tells which are applied', 'npm run migrate')::rowmill.finding;
   end if;
   -- Dynamic: the table need not be there when this function is made.

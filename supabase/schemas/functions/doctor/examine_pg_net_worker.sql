@@ -14,17 +14,19 @@ begin
     return row('note', 'not needed without pg_net', 'See pg_net.')::rowmill.finding;
   end if;
   if v_database <> current_database() then
-    return row('fault', format('it serves database %I and no other', v_database),
-      format('In postgresql.conf: pg_net.database_name = %L, then restart Postgres; or install Rowmill in %I.', current_database(), v_database))::rowmill.finding;
+    return row(
+      'fault', format('it serves database %I and no other', v_database),
+      format('In postgresql.conf: pg_net.database_name = %L, then restart Postgres; or install Rowmill in %I.',
+        current_database(), v_database)
+    )::rowmill.finding;
   end if;
   if not pg_has_role(current_user, 'pg_read_all_stats', 'usage') then
-    return row('note', format('not known: %s may not see processes of others', current_user), format('grant pg_monitor to %I;', current_user))::rowmill.finding;
+    return row(
+      'note', format('not known: %s may not see processes of others', current_user),
+      format('grant pg_monitor to %I;', current_user)
+    )::rowmill.finding;
   end if;
-  if exists (
-    select from pg_proc as p
-    where p.pronamespace = (select n.oid from pg_namespace as n where n.nspname = 'net')
-    and p.proname = 'check_worker_is_up' and p.pronargs = 0 and has_function_privilege(p.oid, 'execute')
-  ) then
+  if rowmill.may_use('net.check_worker_is_up', '{}') then
     begin
       execute format('select %I.check_worker_is_up()', v_net);
       v_is_up := true;
@@ -37,7 +39,10 @@ begin
   if v_is_up then
     return row('ok', 'up', null)::rowmill.finding;
   end if;
-  return row('fault', 'down: what is posted stays in the queue', 'Put pg_net into shared_preload_libraries and restart Postgres (in Supabase: restart the project).')::rowmill.finding;
+  return row(
+    'fault', 'down: what is posted stays in the queue',
+    'Put pg_net into shared_preload_libraries and restart Postgres (in Supabase: restart the project).'
+  )::rowmill.finding;
 end;
 $$;
 comment on function rowmill.examine_pg_net_worker is

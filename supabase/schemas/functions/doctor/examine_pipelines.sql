@@ -19,9 +19,17 @@ begin
     if v_structure is not null then
       v_verdict := 'fault';
       v_found := v_found || format('"%s": %s', v_pipeline.name, v_structure);
-      v_remedies := v_remedies || format('select rowmill.drop_pipeline(%L); and create it again.', v_pipeline.name);
+      v_remedies := v_remedies || case
+        when v_structure = rowmill.trust_problem(array[v_pipeline.source, v_pipeline.target], v_pipeline.filter_uses)
+          then format('Do what it says about "%s"; it goes on by itself.', v_pipeline.name)
+        else format('select rowmill.drop_pipeline(%L); and create it again.', v_pipeline.name)
+      end;
     elsif v_pipeline.state = 'paused' then
-      v_verdict := case when v_pipeline.state_reason is not null and v_verdict <> 'fault' then 'warning' when v_verdict = 'ok' then 'note' else v_verdict end;
+      v_verdict := case
+        when v_pipeline.state_reason is not null and v_verdict <> 'fault' then 'warning'
+        when v_verdict = 'ok' then 'note'
+        else v_verdict
+      end;
       v_found := v_found || format('"%s" is paused: %s', v_pipeline.name, coalesce(v_pipeline.state_reason, 'by hand'));
       v_remedies := v_remedies || format('select rowmill.resume_pipeline(%L);', v_pipeline.name);
     elsif v_pipeline.problem is not null then

@@ -8,10 +8,12 @@ as $$
 declare
   v_stuck text[];
   v_unknown text[];
-  v_insert text := 'insert into rowmill.model_prices (model, input_usd, cached_input_usd, output_usd, as_of) values (%L, …, …, …, current_date); in dollars for a million tokens';
+  v_insert text := 'insert into rowmill.model_prices (model, input_usd, cached_input_usd, output_usd, as_of) '
+    'values (%L, …, …, …, current_date); in dollars for a million tokens';
 begin
   select
-    array_agg(distinct p.model order by p.model) filter (where coalesce(p.budget_usd, p.daily_budget_usd, s.budget_usd, s.daily_budget_usd) is not null),
+    array_agg(distinct p.model order by p.model)
+      filter (where coalesce(p.budget_usd, p.daily_budget_usd, s.budget_usd, s.daily_budget_usd) is not null),
     array_agg(distinct p.model order by p.model)
   into v_stuck, v_unknown
   from rowmill.pipelines as p
@@ -19,7 +21,8 @@ begin
   where p.state <> 'dropped' and rowmill.price_of(p.model) is null;
   return case
     when v_stuck is not null then row(
-      'fault', format('none is known for %s, and a budget holds: nothing is sent', array_to_string(v_stuck, ', ')), format(v_insert, v_stuck[1])
+      'fault', format('none is known for %s, and a budget holds: nothing is sent', array_to_string(v_stuck, ', ')),
+      format(v_insert, v_stuck[1])
     )::rowmill.finding
     when v_unknown is not null then row(
       'note', format('none is known for %s, so that costs are not', array_to_string(v_unknown, ', ')), format(v_insert, v_unknown[1])

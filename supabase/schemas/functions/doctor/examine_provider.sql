@@ -22,7 +22,10 @@ begin
   if v_found is null then
     return row('ok', 'workers note nothing against it', null)::rowmill.finding;
   end if;
-  return row('warning', rowmill.first_few(v_found), 'Workers try again by themselves. A wrong key: start them with a right OPENAI_API_KEY; npm run doctor asks the provider itself.')::rowmill.finding;
+  return row(
+    'warning', rowmill.first_few(v_found),
+    'Workers try again by themselves. A wrong key: start them with a right OPENAI_API_KEY; npm run doctor asks the provider itself.'
+  )::rowmill.finding;
 end;
 $$;
 comment on function rowmill.examine_provider is

@@ -16,7 +16,8 @@ begin
   into v_found, v_waits
   from (
     select c.formed_at as at, s.fetch_after + interval '5 minutes' as patience, format('"%s": ', p.name) || c.wait_reason as reason,
-      format('the oldest chunk of "%s" was formed %s and no worker took it, though after %s any may', p.name, rowmill.ago(c.formed_at), s.fetch_after) as said
+      format('the oldest chunk of "%s" was formed %s and no worker took it, though after %s any may',
+        p.name, rowmill.ago(c.formed_at), s.fetch_after) as said
     from rowmill.pipelines as p
     cross join rowmill.settings as s
     cross join lateral (
@@ -26,7 +27,8 @@ begin
     where p.state = 'active'
     union all
     select k.queued_at, p.flush_after + interval '5 minutes', null,
-      format('the oldest rows of "%s" were queued %s and are in no chunk, though they are grouped after %s', p.name, rowmill.ago(k.queued_at), p.flush_after)
+      format('the oldest rows of "%s" were queued %s and are in no chunk, though they are grouped after %s',
+        p.name, rowmill.ago(k.queued_at), p.flush_after)
     from rowmill.pipelines as p
     cross join lateral (
       select k.queued_at from rowmill.pending_keys as k
@@ -35,8 +37,13 @@ begin
     where p.state = 'active'
   ) as f;
   return case
-    when v_found is not null then row('warning', rowmill.first_few(v_found), 'Start a worker, or another one. Where one runs, see pipelines and the worker''s log.')::rowmill.finding
-    when v_waits is not null then row('note', 'rows wait for room: ' || rowmill.first_few(v_waits), 'They go on by themselves; select name, waiting_reason from rowmill.pipeline_status;')::rowmill.finding
+    when v_found is not null then row(
+      'warning', rowmill.first_few(v_found), 'Start a worker, or another one. Where one runs, see pipelines and the worker''s log.'
+    )::rowmill.finding
+    when v_waits is not null then row(
+      'note', 'rows wait for room: ' || rowmill.first_few(v_waits),
+      'They go on by themselves; select name, waiting_reason from rowmill.pipeline_status;'
+    )::rowmill.finding
     else row('ok', 'nothing waits for too long', null)::rowmill.finding
   end;
 end;

@@ -43,7 +43,10 @@ begin
     end if;
   end loop;
   if cardinality(v_roles) = 0 then
-    return row('note', 'there is no role rowmill_worker: workers connect as the owner', 'create role rowmill_worker nologin; select rowmill.grant_to_workers();')::rowmill.finding;
+    return row(
+      'note', 'there is no role rowmill_worker: workers connect as the owner',
+      'create role rowmill_worker nologin; select rowmill.grant_to_workers();'
+    )::rowmill.finding;
   end if;
   if cardinality(v_found) > 0 then
     return row('fault', rowmill.first_few(v_found), array_to_string(v_remedies, ' '))::rowmill.finding;

@@ -7,7 +7,11 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case
     when w.alive = 0 then row(
-      'fault', case when w.seen_at is null then 'none was seen within a day' else format('none; the last was seen %s', rowmill.ago(w.seen_at)) end,
+      'fault',
+      case
+        when w.seen_at is null then 'none was seen within a day'
+        else format('none; the last was seen %s', rowmill.ago(w.seen_at))
+      end,
       'Start one: npm start, with DATABASE_URL and OPENAI_API_KEY.'
     )::rowmill.finding
     when cardinality(w.versions) > 1 then row(

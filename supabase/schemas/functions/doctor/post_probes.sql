@@ -29,5 +29,6 @@ begin
 end;
 $$;
 comment on function rowmill.post_probes is
-  'Posts a small and a large ping where none was posted within the last minute, or where the last one failed. Raises where the secret is none.';
+  'Posts a small and a large ping where none was posted within the last minute, or where the last one failed. Raises where the '
+  'secret is none.';
 revoke all on function rowmill.post_probes from public;

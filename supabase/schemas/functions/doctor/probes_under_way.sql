@@ -6,7 +6,10 @@ security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
 as $$
   select
-    (((rowmill.probe_of(false)).newest_state is not distinct from 'open')::integer + ((rowmill.probe_of(true)).newest_state is not distinct from 'open')::integer),
+    (
+      ((rowmill.probe_of(false)).newest_state is not distinct from 'open')::integer
+      + ((rowmill.probe_of(true)).newest_state is not distinct from 'open')::integer
+    ),
     extract(epoch from clock_timestamp())::double precision * 1000;
 $$;
 comment on function rowmill.probes_under_way is

@@ -6,7 +6,8 @@ create or replace function rowmill.preview_cost(
   max_output_tokens bigint -- the sum of the requests' own limits; null: they have none
 )
 returns table (
-  input_tokens bigint, output_tokens bigint, estimated_usd numeric, most_usd numeric, price_as_of date, waiting_reason text, usd_left numeric
+  input_tokens bigint, output_tokens bigint, estimated_usd numeric, most_usd numeric, price_as_of date,
+  waiting_reason text, usd_left numeric
 )
 language plpgsql
 stable
@@ -20,9 +21,11 @@ declare
   v_room rowmill.room := rowmill.room_for(v_pipeline.id);
 begin
   return query
-  select v_forecast.input_tokens, v_forecast.output_tokens, v_forecast.usd, v_forecast.most_usd, v_price.as_of, v_room.reason, v_room.usd;
+  select v_forecast.input_tokens, v_forecast.output_tokens, v_forecast.usd, v_forecast.most_usd,
+    v_price.as_of, v_room.reason, v_room.usd;
 end;
 $$;
 comment on function rowmill.preview_cost is
-   'What requests of a pipeline would use and cost, by its history and its model''s price; null where that cannot be known. Raises RM111.';
+  'What requests of a pipeline would use and cost, by its history and its model''s price; null where that cannot be known. '
+  'Raises RM111.';
 revoke all on function rowmill.preview_cost from public;

@@ -24,28 +24,7 @@ begin
     raise exception using errcode = 'RM109', message = 'max_rows is not a positive number',
       detail = format('It is %s.', coalesce(preview_rows.max_rows::text, 'null')), hint = 'max_rows => 5';
   end if;
-  with entries as (
-    select 0 as place, c.id, c.keys
-    from rowmill.chunks as c
-    where c.pipeline_id = v_pipeline.id and c.state in ('waiting', 'accepted')
-    union all
-    select 1, k.id, k.keys
-    from rowmill.pending_keys as k
-    where k.pipeline_id = v_pipeline.id
-  ), chosen as (
-    select e.place, e.id, e.keys
-    from entries as e
-    order by case when preview_rows.spread then md5(e.place || '.' || e.id) end, e.place, e.id
-    limit case when preview_rows.spread then 50 else preview_rows.max_rows end
-  ), keys as (
-    select c.place, c.id, e.n, e.value
-    from chosen as c
-    cross join lateral jsonb_array_elements(c.keys) with ordinality as e(value, n)
-    order by case when preview_rows.spread then md5(c.id || '.' || e.n) end, c.place, c.id, e.n
-    limit preview_rows.max_rows
-  )
-  select jsonb_agg(k.value) into v_keys from keys as k;
-
+  v_keys := rowmill.keys_to_preview(v_pipeline.id, preview_rows.max_rows, preview_rows.spread);
   if v_keys is null then
     for key, hash, input, is_queued in execute format(
       'select %1$s, %2$s, %3$s, false from %4$s as s where %5$s order by %6$s limit $1',
@@ -74,5 +53,6 @@ begin
 end;
 $$;
 comment on function rowmill.preview_rows is
-   'Rows that are queued, as their prompts would see them now; where nothing is queued, the first of the table. Nothing is sent or changed. Raises RM111, RM109, RM201.';
+  'Rows that are queued, as their prompts would see them now; where nothing is queued, the first of the table. '
+  'Nothing is sent or changed. Raises RM111, RM109, RM201.';
 revoke all on function rowmill.preview_rows from public;

@@ -13,7 +13,8 @@ as $$
   select case
     when cost_usd.input_tokens = 0 and cost_usd.output_tokens = 0 then 0 -- whatever the price
     else (
-      greatest(cost_usd.input_tokens - cost_usd.cached_tokens, 0) * (cost_usd.price).input_usd
+      -- numeric: the difference of two bigints may be none
+      greatest(cost_usd.input_tokens::numeric - cost_usd.cached_tokens, 0) * (cost_usd.price).input_usd
       + cost_usd.cached_tokens * (cost_usd.price).cached_input_usd
       + cost_usd.output_tokens * (cost_usd.price).output_usd
     ) * (cost_usd.price).batch_share / 1000000

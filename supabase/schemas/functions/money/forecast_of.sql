@@ -15,11 +15,14 @@ declare
   v_forecast rowmill.forecast;
   v_factor numeric := coalesce((history).input_factor, 1);
 begin
-  v_forecast.input_tokens := ceil(forecast_of.raw_input_tokens * v_factor);
+  -- Clamped: the history is made of what the provider told, and one absurd figure must not stop the work of all.
+  v_forecast.input_tokens := rowmill.clamped(ceil(forecast_of.raw_input_tokens * v_factor));
   -- The tokenizer is within a few percent; how a provider counts a schema, only the first batch will tell.
-  v_forecast.most_tokens := ceil(forecast_of.raw_input_tokens * v_factor * case when (history).input_factor is null then 1.25 else 1.1 end);
+  v_forecast.most_tokens := rowmill.clamped(
+    ceil(forecast_of.raw_input_tokens * v_factor * case when (history).input_factor is null then 1.25 else 1.1 end)
+  );
   v_forecast.output_tokens := least(
-    coalesce(ceil((history).output_per_request * forecast_of.requests), forecast_of.max_output_tokens),
+    coalesce(rowmill.clamped(ceil((history).output_per_request * forecast_of.requests)), forecast_of.max_output_tokens),
     forecast_of.max_output_tokens
   );
   v_forecast.usd := rowmill.cost_usd(forecast_of.price, v_forecast.input_tokens, 0, v_forecast.output_tokens);
@@ -29,5 +32,5 @@ begin
 end;
 $$;
 comment on function rowmill.forecast_of is
-   'What requests will use and cost: input by the tokenizer, corrected by the history; output by the history, else by the limits.';
+  'What requests will use and cost: input by the tokenizer, corrected by the history; output by the history, else by the limits.';
 revoke all on function rowmill.forecast_of from public;

@@ -32,5 +32,5 @@ as $$
   ) as m;
 $$;
 comment on function rowmill.money_of is
-   'What is reserved and spent, of a pipeline or of all, ever or on one day (UTC). spent_usd is null where a batch''s price is not known.';
+  'What is reserved and spent, of a pipeline or of all, ever or on one day (UTC). spent_usd is null where a batch''s price is not known.';
 revoke all on function rowmill.money_of from public;

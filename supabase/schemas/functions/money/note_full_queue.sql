@@ -5,7 +5,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   insert into rowmill.model_states as m (model, learned_tokens, strikes, blocked_until)
-  select note_full_queue.model, greatest(1, (t.in_queue + note_full_queue.tokens) * 7 / 10), 1, now() + s.retry_after
+  select note_full_queue.model, greatest(1, (t.in_queue + rowmill.clamped(note_full_queue.tokens)) * 7 / 10),
+    1, now() + s.retry_after
   from rowmill.tokens_left(note_full_queue.model) as t
   cross join rowmill.settings as s
   on conflict (model) do update
@@ -19,5 +20,6 @@ as $$
     end;
 $$;
 comment on function rowmill.note_full_queue is
-   'The provider had no room for so many tokens more: the model is left alone for settings.retry_after, twice as long each time in a row, and then filled to seven tenths of what was too much.';
+   'The provider had no room for so many tokens more: the model is left alone for settings.retry_after, twice as long each time in a row, '
+  'and then filled to seven tenths of what was too much.';
 revoke all on function rowmill.note_full_queue from public;

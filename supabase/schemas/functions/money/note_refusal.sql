@@ -16,5 +16,6 @@ as $$
   where p.id = note_refusal.pipeline_id;
 $$;
 comment on function rowmill.note_refusal is
-   'The provider took no batch of a pipeline, for no fault of its rows: it is tried again after settings.fetch_after, twice as long each time in a row, ten minutes at most.';
+  'The provider took no batch of a pipeline, for no fault of its rows: '
+  'it is tried again after settings.fetch_after, twice as long each time in a row, ten minutes at most.';
 revoke all on function rowmill.note_refusal from public;

@@ -5,7 +5,9 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   update rowmill.model_states as m
-  set strikes = 0, blocked_until = null, learned_tokens = m.learned_tokens + ceil(note_room_in_queue.tokens * 0.25)
+  set
+    strikes = 0, blocked_until = null,
+    learned_tokens = rowmill.clamped(m.learned_tokens + ceil(note_room_in_queue.tokens * 0.25))
   where m.model = note_room_in_queue.model;
 $$;
 comment on function rowmill.note_room_in_queue is

@@ -26,10 +26,10 @@ begin
       coalesce(v_batch.reserved_usd, v_batch.estimated_usd),
       rowmill.cost_usd(v_price, v_batch.reported_input_tokens, v_batch.reported_cached_tokens, v_batch.reported_output_tokens)
     );
-  elsif v_batch.reported_input_tokens is not null then
-    v_spent := rowmill.cost_usd(v_price, v_batch.reported_input_tokens, v_batch.reported_cached_tokens, v_batch.reported_output_tokens);
   else
-    v_spent := rowmill.cost_usd(v_price, v_batch.input_tokens, v_batch.cached_tokens, v_batch.output_tokens);
+    -- One by one: a figure that the provider told and that was no number is null, and the lines' sum stands in for it.
+    v_spent := rowmill.cost_usd(v_price, coalesce(v_batch.reported_input_tokens, v_batch.input_tokens),
+      coalesce(v_batch.reported_cached_tokens, v_batch.cached_tokens), coalesce(v_batch.reported_output_tokens, v_batch.output_tokens));
   end if;
   update rowmill.batch_processing_details as b
   set settled_at = now(), price = v_price, reserved_usd = 0, spent_usd = v_spent
@@ -43,5 +43,5 @@ begin
 end;
 $$;
 comment on function rowmill.settle_money is
-   'Ends a batch''s reservation and books what it did cost, both at once. Harmless to repeat.';
+  'Ends a batch''s reservation and books what it did cost, both at once. Harmless to repeat.';
 revoke all on function rowmill.settle_money from public;

@@ -1,5 +1,8 @@
 -- API: internal
-create or replace function rowmill.answer_schema(source regclass, columns smallint[])
+create or replace function rowmill.answer_schema(
+  source regclass, -- the table that is filled
+  columns smallint[] -- its columns by number, in the order in which the model is to write them
+)
 returns json
 language sql
 stable
@@ -23,5 +26,6 @@ as $$
   join pg_attribute as a on a.attrelid = answer_schema.source and a.attnum = c.attnum;
 $$;
 comment on function rowmill.answer_schema is
-   'The strict schema of an answer that fills these columns: a comment describes, "not null" forbids null. Strict mode wants every property required, so a nullable one may be null instead of missing.';
+  'The strict schema of an answer that fills these columns: a comment describes, "not null" forbids null. '
+  'Strict mode wants every property required, so a nullable one may be null instead of missing.';
 revoke all on function rowmill.answer_schema from public;

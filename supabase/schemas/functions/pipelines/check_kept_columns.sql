@@ -1,7 +1,7 @@
 -- API: internal
 create or replace function rowmill.check_kept_columns(
   definition rowmill.pipelines, -- inputs, filter_columns, outputs and provenance: what is kept, null where it is given anew
-  name text
+  name text -- the pipeline's, for the message
 )
 returns void
 language plpgsql
@@ -23,7 +23,8 @@ begin
   ) as k
   where rowmill.column_name(k.relation, (k.value ->> 'attnum')::integer) is null;
   if v_lost is not null then
-    raise exception using errcode = 'RM101', message = format('dropped, and still named by pipeline "%s": %s', check_kept_columns.name, v_lost),
+    raise exception using errcode = 'RM101',
+      message = format('dropped, and still named by pipeline "%s": %s', check_kept_columns.name, v_lost),
       detail = 'A new version would name them, too.', hint = 'Give the parameters in parentheses anew, without these columns.';
   end if;
 end;

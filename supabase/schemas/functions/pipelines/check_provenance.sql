@@ -1,5 +1,8 @@
 -- API: internal
-create or replace function rowmill.check_provenance(definition rowmill.pipelines, provenance jsonb)
+create or replace function rowmill.check_provenance(
+  definition rowmill.pipelines, -- with inputs and outputs
+  provenance jsonb -- {"column": "$value"}
+)
 returns jsonb
 language plpgsql
 stable
@@ -14,7 +17,8 @@ declare
 begin
   if check_provenance.provenance is null or jsonb_typeof(check_provenance.provenance) <> 'object' then
     raise exception using errcode = 'RM109', message = 'provenance is not a JSON object',
-      detail = format('It is %s.', coalesce(check_provenance.provenance::text, 'null')), hint = 'provenance => ''{"enriched_at": "$completed_at"}''';
+      detail = format('It is %s.', coalesce(check_provenance.provenance::text, 'null')),
+      hint = 'provenance => ''{"enriched_at": "$completed_at"}''';
   end if;
   for v_given in select p.key, p.value #>> '{}' as value from jsonb_each(check_provenance.provenance) as p order by p.key loop
     v_types := case v_given.value
@@ -36,16 +40,26 @@ begin
       raise exception using errcode = 'RM106', message = format('provenance column "%s" is filled twice', v_given.key),
         detail = 'It is an output, or named more than once.', hint = 'Name another column.';
     end if;
-    if definition.target = definition.source and definition.inputs @> jsonb_build_array(jsonb_build_object('attnum', v_column.attnum)) then
+    if definition.target = definition.source
+      and definition.inputs @> jsonb_build_array(jsonb_build_object('attnum', v_column.attnum)) then
       raise exception using errcode = 'RM108', message = format('provenance column "%s" is also an input', v_given.key),
         detail = 'Each answer would be an edit that asks again.', hint = 'Name another column.';
     end if;
     v_base := rowmill.base_type(v_column.atttypid);
     if v_base <> all (v_types) then
       raise exception using errcode = 'RM107',
-        message = format('column "%s" of type %s cannot take %s', v_given.key, format_type(v_column.atttypid, v_column.atttypmod), v_given.value),
-        detail = format('Types that can: %s.', (select string_agg(format_type(t.oid, null), ', ' order by t.place) from unnest(v_types) with ordinality as t(oid, place))),
-        hint = format('alter table %s alter column %I type %s;', definition.target, v_column.attname, format_type(v_types[least(2, cardinality(v_types))], null));
+        message = format(
+          'column "%s" of type %s cannot take %s',
+          v_given.key, format_type(v_column.atttypid, v_column.atttypmod), v_given.value
+        ),
+        detail = format('Types that can: %s.', (
+          select string_agg(format_type(t.oid, null), ', ' order by t.place)
+          from unnest(v_types) with ordinality as t(oid, place)
+        )),
+        hint = format(
+          'alter table %s alter column %I type %s;',
+          definition.target, v_column.attname, format_type(v_types[least(2, cardinality(v_types))], null)
+        );
     end if;
     v_provenance := v_provenance || jsonb_build_object('name', v_column.attname, 'attnum', v_column.attnum, 'value', v_given.value);
   end loop;
@@ -53,5 +67,5 @@ begin
 end;
 $$;
 comment on function rowmill.check_provenance is
-   'The columns that say where an answer came from, by number, from {"column": "$value"}. Raises RM101, RM106, RM107, RM108, RM109.';
+  'The columns that say where an answer came from, by number, from {"column": "$value"}. Raises RM101, RM106, RM107, RM108, RM109.';
 revoke all on function rowmill.check_provenance from public;

@@ -1,5 +1,8 @@
 -- API: internal
-create or replace function rowmill.check_resets(given jsonb, reset text[])
+create or replace function rowmill.check_resets(
+  given jsonb, -- alter_pipeline's parameters by name; null where one is not given
+  reset text[] -- names of create_pipeline's parameters
+)
 returns void
 language plpgsql
 immutable
@@ -17,7 +20,8 @@ begin
   where r.name is null or r.name <> all (v_known);
   if v_bad is not null then
     raise exception using errcode = 'RM109', message = format('reset names what has no default: %s', v_bad),
-      detail = 'It takes parameters back to what create_pipeline gives them.', hint = format('There are: %s.', array_to_string(v_known, ', '));
+      detail = 'It takes parameters back to what create_pipeline gives them.',
+      hint = format('There are: %s.', array_to_string(v_known, ', '));
   end if;
   select string_agg(r.name, ', ') into v_bad
   from unnest(check_resets.reset) as r(name)

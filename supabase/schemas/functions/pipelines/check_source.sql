@@ -7,11 +7,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_relation record;
-  v_owner name;
   v_key smallint[];
   v_unfit text;
 begin
-  select c.relkind, n.nspname into v_relation
+  select c.relkind, c.relpersistence, n.nspname into v_relation
   from pg_class as c
   join pg_namespace as n on n.oid = c.relnamespace
   where c.oid = check_source.source;
@@ -26,6 +25,12 @@ begin
       detail = format('It is a %s; triggers with keys need a table.', case v_relation.relkind
         when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'relation of another kind' end),
       hint = 'Name the table that the rows are inserted into.';
+  end if;
+  if v_relation.relpersistence = 't' then
+    raise exception using errcode = 'RM103',
+      message = format('%s is a temporary table', check_source.source),
+      detail = 'It is gone when the session ends, and workers are other sessions.',
+      hint = 'Make it an ordinary table, and name that.';
   end if;
   if v_relation.nspname in ('rowmill', 'pg_catalog', 'information_schema') then
     raise exception using errcode = 'RM103',
@@ -57,18 +62,11 @@ begin
       hint = 'Use a key of numbers, text, uuid, dates or the like.';
   end if;
 
-  select r.rolname into strict v_owner
-  from pg_namespace as n join pg_roles as r on r.oid = n.nspowner
-  where n.nspname = 'rowmill';
-  if not (has_table_privilege(v_owner, check_source.source, 'select') and has_table_privilege(v_owner, check_source.source, 'update')) then
-    raise exception using errcode = 'RM105',
-      message = format('role %s, which owns Rowmill, may not read and update %s', v_owner, check_source.source),
-      detail = 'Rows are read and answers are written under that role.',
-      hint = format('grant select, update on %s to %I;', check_source.source, v_owner);
-  end if;
+  perform rowmill.check_owner_rights(check_source.source, is_target => false);
   return v_key;
 end;
 $$;
 comment on function rowmill.check_source is
-  'The key columns of a table fit for a pipeline. Raises RM103 (no table), RM104 (no usable key), RM105 (no rights).';
+  'The key columns of a table fit for a pipeline, in the key''s order. Raises RM103 (no table of the caller''s own that stays), '
+  'RM104 (no usable key), RM105 (no rights).';
 revoke all on function rowmill.check_source from public;

@@ -9,7 +9,8 @@ declare
   v_bad text;
 begin
   if coalesce(definition.model, '') = '' then
-    raise exception using errcode = 'RM109', message = 'a pipeline needs a model', detail = 'model is empty.', hint = 'model => ''gpt-4o-mini''';
+    raise exception using errcode = 'RM109', message = 'a pipeline needs a model',
+      detail = 'model is empty.', hint = 'model => ''gpt-4o-mini''';
   end if;
   if definition.format is null or definition.format not in ('json', 'text') then
     raise exception using errcode = 'RM109', message = format('format "%s" is unknown', definition.format),
@@ -23,18 +24,6 @@ begin
     raise exception using errcode = 'RM109', message = format('placeholder_style "%s" is unknown', definition.placeholder_style),
       detail = 'It says how the prompt names columns.', hint = 'Use ''braces'' for {{Column}}, or ''brackets'' for [Column].';
   end if;
-  if definition.chunk_size is null or definition.chunk_size not between 1 and 50000 then
-    raise exception using errcode = 'RM109', message = 'chunk_size is out of range',
-      detail = format('It is %s; a batch holds 50,000 requests at most.', coalesce(definition.chunk_size::text, 'null')), hint = 'Use 1 to 50000; 1000 suits most.';
-  end if;
-  if definition.max_attempts is null or definition.max_attempts not between 1 and 100 then
-    raise exception using errcode = 'RM109', message = 'max_attempts is out of range',
-      detail = format('It is %s.', coalesce(definition.max_attempts::text, 'null')), hint = 'Use 1 to 100; 3 suits most.';
-  end if;
-  if definition.flush_after is null or definition.flush_after < '0'::interval then
-    raise exception using errcode = 'RM109', message = 'flush_after is not a duration',
-      detail = format('It is %s.', coalesce(definition.flush_after::text, 'null')), hint = 'flush_after => ''1 minute''';
-  end if;
   if definition.params is null or jsonb_typeof(definition.params) <> 'object' then
     raise exception using errcode = 'RM109', message = 'params is not a JSON object',
       detail = format('It is %s.', coalesce(definition.params::text, 'null')), hint = 'params => ''{"temperature": 0}''';
@@ -46,19 +35,17 @@ begin
     raise exception using errcode = 'RM109', message = format('params may not set: %s', v_bad),
       detail = 'Rowmill writes these itself, or cannot read an answer that is asked for so.', hint = 'Take them out of params.';
   end if;
-  if definition.own_schema is not null and (definition.format = 'text' or json_typeof(definition.own_schema) <> 'object'
-    or definition.own_schema ->> 'type' is distinct from 'object' or coalesce(json_typeof(definition.own_schema -> 'properties'), '') <> 'object') then
+  if definition.own_schema is not null and (
+    definition.format = 'text'
+    or json_typeof(definition.own_schema) <> 'object'
+    or definition.own_schema ->> 'type' is distinct from 'object'
+    or coalesce(json_typeof(definition.own_schema -> 'properties'), '') <> 'object'
+  ) then
     raise exception using errcode = 'RM109', message = 'output_schema does not fit',
       detail = 'It must be the JSON Schema of an object with properties, and format must be ''json''.',
       hint = '{"type":"object","properties":{"summary":{"type":"string"}},"required":["summary"],"additionalProperties":false}';
   end if;
-  select string_agg(format('%s %s', b.name, b.usd), ', ') into v_bad
-  from (values ('budget_usd', definition.budget_usd), ('daily_budget_usd', definition.daily_budget_usd)) as b(name, usd)
-  where b.usd not between 0 and 1e15;
-  if v_bad is not null then
-    raise exception using errcode = 'RM109', message = format('that is no budget: %s', v_bad),
-      detail = 'A budget is an amount of US dollars; 0 spends nothing, null has no limit.', hint = 'budget_usd => 25';
-  end if;
+  perform rowmill.check_limits(definition);
 end;
 $$;
 comment on function rowmill.check_values is

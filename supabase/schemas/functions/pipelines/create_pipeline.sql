@@ -5,20 +5,20 @@ create or replace function rowmill.create_pipeline(
   instructions text, -- the system message; null: none
   prompt text, -- the user message, with {{Column}} for each input
   outputs text[], -- columns of the target to fill
-  model text,
+  model text, -- as the provider calls it
   format text default 'json', -- 'text' puts the raw answer into the one output
   output_schema json default null, -- overrides the schema that is derived from the outputs
   filter text default null, -- condition over the row, as after WHERE
   params jsonb default '{}', -- temperature, max_completion_tokens, reasoning_effort …
-  endpoint text default '/v1/chat/completions',
+  endpoint text default '/v1/chat/completions', -- or '/v1/responses'
   chunk_size integer default 1000, -- rows, 1 to 50000
   flush_after interval default '1 minute', -- how long an incomplete chunk waits for more rows
-  max_attempts integer default 3,
+  max_attempts integer default 3, -- how often a row is sent before it is a failure, 1 to 100
   target regclass default null, -- null: the source; another table gets an upsert by the key columns
   provenance jsonb default '{}', -- {"column": "$batch_id" | "$model" | "$completed_at" | "$version"}, columns of the target
   placeholder_style text default 'braces', -- 'brackets': the prompt has [Column]
-  budget_usd numeric default null, -- what it may cost in all
-  daily_budget_usd numeric default null,
+  budget_usd numeric default null, -- what it may cost in all, in US dollars; null: no limit
+  daily_budget_usd numeric default null, -- what it may cost in a day; null: no limit
   backfill boolean default false -- true queues the rows that are there already
 )
 returns bigint
@@ -30,17 +30,7 @@ declare
   v_new rowmill.pipelines;
   v_id bigint;
 begin
-  if create_pipeline.name is null or create_pipeline.name !~ '^[A-Za-z0-9_][A-Za-z0-9_. -]{0,62}$' then
-    raise exception using errcode = 'RM109', message = 'the name does not fit',
-      detail = format('name is %L.', create_pipeline.name),
-      hint = 'Use 1 to 63 letters, digits, "_", "-", "." or blanks, e.g. name => ''movies''.';
-  end if;
-  if exists (select from rowmill.pipelines as p where p.name = create_pipeline.name and p.state <> 'dropped') then
-    raise exception using errcode = 'RM110', message = format('pipeline "%s" exists already', create_pipeline.name),
-      detail = 'Names are unique.',
-      hint = format('Choose another, change it with rowmill.alter_pipeline(%L, …), or first: select rowmill.drop_pipeline(%1$L);', create_pipeline.name);
-  end if;
-
+  perform rowmill.check_new_name(create_pipeline.name);
   v_new.name := create_pipeline.name;
   v_new.source := create_pipeline.source;
   v_new.key_columns := rowmill.check_source(create_pipeline.source);
@@ -62,21 +52,7 @@ begin
   v_new.daily_budget_usd := create_pipeline.daily_budget_usd;
   v_new := rowmill.check_definition(v_new, create_pipeline.outputs, create_pipeline.provenance);
 
-  insert into rowmill.pipelines (
-    name, source, source_name, target, target_name, key_columns, target_key_columns, inputs, outputs, provenance,
-    filter, filter_columns, instructions, prompt, placeholder_style, model, endpoint, format, params, response_schema,
-    own_schema, chunk_size, flush_after, max_attempts, budget_usd, daily_budget_usd
-  )
-  select
-    v_new.name, v_new.source, s.relname, v_new.target, t.relname, v_new.key_columns, v_new.target_key_columns,
-    v_new.inputs, v_new.outputs, v_new.provenance,
-    v_new.filter, v_new.filter_columns, v_new.instructions, v_new.prompt, v_new.placeholder_style, v_new.model,
-    v_new.endpoint, v_new.format, v_new.params, v_new.response_schema,
-    v_new.own_schema, v_new.chunk_size, v_new.flush_after, v_new.max_attempts, v_new.budget_usd, v_new.daily_budget_usd
-  from pg_class as s, pg_class as t
-  where s.oid = v_new.source and t.oid = v_new.target
-  returning id into strict v_id;
-
+  v_id := rowmill.insert_pipeline(v_new);
   perform rowmill.try_definition(v_id);
   perform rowmill.write_trigger_functions(v_id);
   perform rowmill.attach_triggers(v_id);
@@ -87,5 +63,7 @@ begin
 end;
 $$;
 comment on function rowmill.create_pipeline is
-   'Declares a pipeline and puts its triggers on the table; returns its id. From the next commit on, inserted and edited rows are queued. Refuses every mistake with message, detail and hint (RM101 to RM110, RM113, RM114), and then leaves nothing behind.';
+  'Declares a pipeline and puts its triggers on the table; returns its id. From the next commit on, inserted and edited rows are queued. '
+  'Refuses every mistake with message, detail and hint (RM101 to RM110, RM113, RM114, RM117), and then leaves nothing behind. '
+  'Called again with the same name it raises RM110 and changes nothing: the first call is committed.';
 revoke all on function rowmill.create_pipeline from public;

@@ -1,5 +1,8 @@
 -- API: internal
-create or replace function rowmill.definition_of(pipeline_id bigint, version integer default null)
+create or replace function rowmill.definition_of(
+  pipeline_id bigint,
+  version integer default null -- null: the current one
+)
 returns rowmill.pipelines
 language plpgsql
 stable
@@ -25,5 +28,5 @@ begin
 end;
 $$;
 comment on function rowmill.definition_of is
-   'A pipeline as it was in a version, or as it is now; state, problem, budgets and sizes are today''s. null where there is none.';
+  'A pipeline as it was in a version, or as it is now; state, problem, budgets and sizes are today''s. null where there is none.';
 revoke all on function rowmill.definition_of from public;

@@ -41,5 +41,6 @@ begin
 end;
 $$;
 comment on function rowmill.drop_pipeline is
-   'Takes the triggers off the table and forgets what is queued; batches that run are cancelled at the provider and their answers discarded. Columns and their contents stay. Raises RM111.';
+  'Takes the triggers off the table and forgets what is queued; batches that run are cancelled at the provider and their answers '
+  'discarded. Columns and their contents stay. Raises RM111, also when it is called again: the pipeline is gone.';
 revoke all on function rowmill.drop_pipeline from public;

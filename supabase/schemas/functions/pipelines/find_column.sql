@@ -1,5 +1,9 @@
 -- API: internal
-create or replace function rowmill.find_column(source regclass, wanted text, used_as text)
+create or replace function rowmill.find_column(
+  source regclass, -- the table, source or target
+  wanted text,
+  used_as text -- what it is, for the message: placeholder, output …
+)
 returns pg_catalog.pg_attribute
 language plpgsql
 stable
@@ -47,5 +51,5 @@ begin
 end;
 $$;
 comment on function rowmill.find_column is
-   'A column by its name, exactly or, where exactly one matches, without regard to case. Raises RM101.';
+  'A column by its name, exactly or, where exactly one matches, without regard to case. Raises RM101.';
 revoke all on function rowmill.find_column from public;

@@ -17,5 +17,5 @@ as $$
   );
 $$;
 comment on function rowmill.has_before_triggers is
-   'Whether a BEFORE trigger may change columns that no UPDATE names: "update of" would not see such an edit.';
+  'Whether a BEFORE trigger may change columns that no UPDATE names: "update of" would not see such an edit.';
 revoke all on function rowmill.has_before_triggers from public;

@@ -12,7 +12,12 @@ begin
   if not found then
     raise exception using errcode = 'RM111', message = format('there is no pipeline "%s"', pipeline_named.name),
       detail = coalesce(
-        (select format('There are: %s.', string_agg(p.name, ', ' order by p.name)) from rowmill.pipelines as p where p.state <> 'dropped' having count(*) > 0),
+        (
+          select format('There are: %s.', string_agg(p.name, ', ' order by p.name))
+          from rowmill.pipelines as p
+          where p.state <> 'dropped'
+          having count(*) > 0
+        ),
         'There are none.'
       ),
       hint = 'select name from rowmill.pipeline_status;';

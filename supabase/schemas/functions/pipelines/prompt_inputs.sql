@@ -1,5 +1,9 @@
 -- API: internal
-create or replace function rowmill.prompt_inputs(source regclass, prompt text, placeholder_style text)
+create or replace function rowmill.prompt_inputs(
+  source regclass,
+  prompt text,
+  placeholder_style text -- braces or brackets
+)
 returns jsonb
 language plpgsql
 stable

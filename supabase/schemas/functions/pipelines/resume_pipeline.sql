@@ -15,5 +15,6 @@ begin
 end;
 $$;
 comment on function rowmill.resume_pipeline is
-  'Goes on with what is queued. Raises RM111.';
+  'Goes on with what is queued, and forgets the problem, waits and failures in a row. Raises RM111. '
+  'For a pipeline that is active already it does the same: a retry is harmless.';
 revoke all on function rowmill.resume_pipeline from public;

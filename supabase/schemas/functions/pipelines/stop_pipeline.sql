@@ -1,5 +1,8 @@
 -- API: internal
-create or replace function rowmill.stop_pipeline(pipeline_id bigint, reason text)
+create or replace function rowmill.stop_pipeline(
+  pipeline_id bigint,
+  reason text -- a sentence with its full stop
+)
 returns void
 language sql
 set search_path = pg_catalog, pg_temp

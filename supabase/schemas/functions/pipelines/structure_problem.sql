@@ -46,7 +46,7 @@ begin
   where rowmill.column_name(w.relation, w.attnum) is null;
   if v_lost is not null then
     return format('dropped from %s: %s; drop_pipeline(%L) and create it again without, or alter_pipeline where it is no key',
-      case when v_pipeline.target = v_pipeline.source then v_pipeline.source::text else format('%s or %s', v_pipeline.source, v_pipeline.target) end,
+      concat_ws(' or ', v_pipeline.source, nullif(v_pipeline.target, v_pipeline.source)),
       v_lost, v_pipeline.name);
   end if;
 
@@ -56,9 +56,10 @@ begin
       from unnest(v_pipeline.target_key_columns) with ordinality as k(attnum, place)
     ));
   end if;
-  return null;
+  return rowmill.trust_problem(array[v_pipeline.source, v_pipeline.target], v_pipeline.filter_uses);
 end;
 $$;
 comment on function rowmill.structure_problem is
-  'What of a pipeline''s tables is gone, in words; null where everything is there.';
+  'Why the rows of a pipeline''s tables can neither be read nor written, in words: something is gone, or somebody else''s code would run '
+  'with the rights of Rowmill''s owner. null where nothing is wrong.';
 revoke all on function rowmill.structure_problem from public;

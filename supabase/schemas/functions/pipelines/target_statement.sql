@@ -1,5 +1,8 @@
 -- API: internal
-create or replace function rowmill.target_statement(source regclass, keys smallint[])
+create or replace function rowmill.target_statement(
+  source regclass,
+  keys smallint[] -- the columns of its key, in the key's order
+)
 returns text
 language sql
 stable
@@ -7,7 +10,12 @@ set search_path = pg_catalog, pg_temp
 as $$
   select format(
     'create table %s (%s, summary text, primary key (%s));',
-    (select format('%I.%I', n.nspname, c.relname || '_enriched') from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = target_statement.source),
+    (
+      select format('%I.%I', n.nspname, c.relname || '_enriched')
+      from pg_class as c
+      join pg_namespace as n on n.oid = c.relnamespace
+      where c.oid = target_statement.source
+    ),
     string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by k.place),
     string_agg(quote_ident(a.attname), ', ' order by k.place)
   )

@@ -12,6 +12,7 @@ as $$
     'outputs', definition.outputs,
     'filter', definition.filter,
     'filter_columns', definition.filter_columns,
+    'filter_uses', definition.filter_uses,
     'instructions', definition.instructions,
     'prompt', definition.prompt,
     'placeholder_style', definition.placeholder_style,

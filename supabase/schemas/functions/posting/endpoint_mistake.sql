@@ -16,7 +16,8 @@ begin
   elsif not rowmill.is_secret(endpoint_mistake.secret) then
     message := 'the secret is not of the form whsec_ and base64 of at least 24 bytes';
     detail := format('It has %s characters.', length(endpoint_mistake.secret));
-    hint := 'Make one: select ''whsec_'' || encode(sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, ''UTF8'')), ''base64'');';
+    hint := 'Make one: select ''whsec_'' || '
+      'encode(sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, ''UTF8'')), ''base64'');';
   end if;
 end;
 $$;

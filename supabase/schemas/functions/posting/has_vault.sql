@@ -10,5 +10,5 @@ as $$
   and rowmill.may_read('vault.decrypted_secrets');
 $$;
 comment on function rowmill.has_vault is
-  'Whether Supabase''s Vault is there and open to whoever asks: Rowmill''s owner, that is.';
+  'Whether Supabase''s Vault is there, trusted, and open to the caller: Rowmill''s owner, that is.';
 revoke all on function rowmill.has_vault from public;

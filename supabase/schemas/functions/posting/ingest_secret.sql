@@ -19,5 +19,6 @@ begin
 end;
 $$;
 comment on function rowmill.ingest_secret is
-   'The secret that signs posts: "rowmill_ingest_secret" in Supabase''s Vault, else "ingest" in rowmill.secrets; null where neither is there.';
+  'The secret that signs posts: "rowmill_ingest_secret" in Supabase''s Vault, else "ingest" in rowmill.secrets; null where neither '
+  'is there.';
 revoke all on function rowmill.ingest_secret from public;

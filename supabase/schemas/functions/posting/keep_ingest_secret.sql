@@ -15,7 +15,10 @@ begin
     return;
   end if;
   -- By parameters alone: a constant would stand in pg_stat_statements and in the server's log.
-  execute format('select s.id from %I.secrets as s where s.name = $1', v_vault) into v_id using 'rowmill_ingest_secret';
+  -- The id alone, of the relation that has_vault() asks for: nothing is decrypted.
+  execute format('select s.id from %I.decrypted_secrets as s where s.name = $1', v_vault)
+  into v_id
+  using 'rowmill_ingest_secret';
   if v_id is null then
     execute format('select %I.create_secret($1, $2, $3)', v_vault)
     using keep_ingest_secret.secret, 'rowmill_ingest_secret', 'Signs what Rowmill posts to its worker; rowmill.set_endpoint() changes it.';
@@ -26,5 +29,6 @@ begin
 end;
 $$;
 comment on function rowmill.keep_ingest_secret is
-   'Puts the secret into Supabase''s Vault and out of rowmill.secrets; where there is no Vault, into rowmill.secrets, which its owner alone can read.';
+  'Puts the secret into Supabase''s Vault and out of rowmill.secrets; where there is no Vault, into rowmill.secrets, which its '
+  'owner alone can read.';
 revoke all on function rowmill.keep_ingest_secret from public;

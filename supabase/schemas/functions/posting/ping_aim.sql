@@ -17,5 +17,6 @@ exception when others then
 end;
 $$;
 comment on function rowmill.ping_aim is
-   'Eight digits that change with the endpoint and with the secret, and tell nothing of it: the start of an HMAC. null where the secret is none. Raises nothing.';
+  'Eight digits that change with the endpoint and with the secret, and tell nothing of it: the start of an HMAC. null where the '
+  'secret is none. Raises nothing.';
 revoke all on function rowmill.ping_aim from public;

@@ -50,5 +50,6 @@ begin
 end;
 $$;
 comment on function rowmill.post_chunk is
-   'Hands a waiting chunk to pg_net, signed as Standard Webhooks has it; false where nothing can be posted. pg_net sends after the commit and may lose it: the tick posts again, a worker fetches.';
+  'Hands a waiting chunk to pg_net, signed as Standard Webhooks has it; false where nothing can be posted. pg_net sends after the '
+  'commit and may lose it: the tick posts again, a worker fetches.';
 revoke all on function rowmill.post_chunk from public;

@@ -28,5 +28,6 @@ begin
 end;
 $$;
 comment on function rowmill.post_ping is
-   'Has pg_net post a ping to the worker once this transaction commits, and returns its number in rowmill.pings; null where nothing can be posted. Raises where the secret is malformed or cannot be read.';
+  'Has pg_net post a ping to the worker once this transaction commits, and returns its number in rowmill.pings; null where nothing '
+  'can be posted. Raises where the secret is malformed or cannot be read.';
 revoke all on function rowmill.post_ping from public;

@@ -37,5 +37,6 @@ begin
 end;
 $$;
 comment on function rowmill.post_signed is
-   'Gives pg_net a body to post to the endpoint once this transaction commits, signed as Standard Webhooks has it; returns pg_net''s number for it. For callers that have asked can_post(). A post is made once and may be lost.';
+  'Gives pg_net a body to post to the endpoint once this transaction commits, signed as Standard Webhooks has it; returns '
+  'pg_net''s number for it. For callers that have asked can_post(). A post is made once and may be lost.';
 revoke all on function rowmill.post_signed from public;

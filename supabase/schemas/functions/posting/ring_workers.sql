@@ -41,5 +41,7 @@ begin
 end;
 $$;
 comment on function rowmill.ring_workers is
-   'Posts a ping to the endpoint where a batch or a waiting chunk wants a worker and none was seen for settings.lease, at most one every settings.repost_after (every 15 minutes for chunks that wait for room): what scales to zero is started by it. Returns whether it rang.';
+  'Posts a ping to the endpoint where a batch or a waiting chunk wants a worker and none was seen for settings.lease, at most one '
+  'every settings.repost_after (every 15 minutes for chunks that wait for room): what scales to zero is started by it. Returns '
+  'whether it rang.';
 revoke all on function rowmill.ring_workers from public;

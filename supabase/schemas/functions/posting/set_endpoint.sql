@@ -35,5 +35,7 @@ begin
 end;
 $$;
 comment on function rowmill.set_endpoint is
-   'Where chunks are posted and the secret that signs them, which goes into Supabase''s Vault where there is one; returns what follows from it. A url without a path gets /v1/chunks. Raises RM109; where the statement itself holds the secret it warns instead, sets nothing and says so, since Postgres logs statements that fail.';
+  'Where chunks are posted and the secret that signs them, which goes into Supabase''s Vault where there is one; returns what '
+  'follows from it. A url without a path gets /v1/chunks. Raises RM109; where the statement itself holds the secret it warns '
+  'instead, sets nothing and says so, since Postgres logs statements that fail.';
 revoke all on function rowmill.set_endpoint from public;

@@ -12,7 +12,7 @@ as $$
 declare
   v_key text;
 begin
-  select format('jsonb_build_array(%s)', string_agg(format('s.%I', a.attname), ', ' order by k.place))
+  select format('jsonb_build_array(%s)', string_agg(rowmill.key_element('s', a.attname, a.atttypid), ', ' order by k.place))
   into strict v_key
   from rowmill.pipelines as p
   cross join lateral unnest(p.key_columns) with ordinality as k(attnum, place)
@@ -34,5 +34,6 @@ begin
 end;
 $$;
 comment on function rowmill.enqueue_sql is
-   'The statement that notes the keys of a transition table, or of any rows given as "rows_name", in slices of 1,000; it returns the last entry''s id and the number of rows.';
+  'The statement that notes the keys of a transition table, or of any rows given as "rows_name", in slices of 1,000; it returns '
+  'the last entry''s id and the number of rows.';
 revoke all on function rowmill.enqueue_sql from public;

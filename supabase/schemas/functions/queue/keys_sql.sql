@@ -11,13 +11,14 @@ as $$
       then format($sql$('[[' || string_agg(s.%I::text, '],[') || ']]')::jsonb$sql$, min(a.attname))
     when count(*) = 1 and bool_and(a.atttypid = 'uuid'::regtype)
       then format($sql$('[["' || string_agg(s.%I::text, '"],["') || '"]]')::jsonb$sql$, min(a.attname))
-    else format('jsonb_agg(jsonb_build_array(%s))', string_agg(format('s.%I', a.attname), ', ' order by k.place))
+    else format(
+      'jsonb_agg(jsonb_build_array(%s))', string_agg(rowmill.key_element('s', a.attname, a.atttypid), ', ' order by k.place)
+    )
   end
   from rowmill.pipelines as p
   cross join lateral unnest(p.key_columns) with ordinality as k(attnum, place)
   join pg_attribute as a on a.attrelid = p.source and a.attnum = k.attnum
   where p.id = keys_sql.pipeline_id;
 $$;
-comment on function rowmill.keys_sql is
-  'The aggregate that makes one entry''s keys of the rows s.';
+comment on function rowmill.keys_sql is 'The aggregate that makes one entry''s keys of the rows s.';
 revoke all on function rowmill.keys_sql from public;

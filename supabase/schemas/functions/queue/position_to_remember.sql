@@ -18,5 +18,6 @@ begin
 end;
 $$;
 comment on function rowmill.position_to_remember is
-   'Where the queue stands, if the answers of these chunks are to be remembered because something unread may ask for them again; else null.';
+  'Where the queue stands, if the answers of these chunks are to be remembered because something unread may ask for them again; '
+  'else null.';
 revoke all on function rowmill.position_to_remember from public;

@@ -43,5 +43,6 @@ begin
 end;
 $$;
 comment on function rowmill.retry_failed is
-   'Queues the rows that stand in row_failures, all or those of one class, with all their attempts anew; returns how many. They are paid for again. Raises RM111, RM109 (no such failures, while there are others).';
+  'Queues the rows that stand in row_failures, all or those of one class, with all their attempts anew; returns how many. They are '
+  'paid for again. Raises RM111, RM109 (no such failures, while there are others).';
 revoke all on function rowmill.retry_failed from public;

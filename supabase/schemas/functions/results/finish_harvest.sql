@@ -49,5 +49,6 @@ begin
 end;
 $$;
 comment on function rowmill.finish_harvest is
-   'ended -> harvested: both files are applied to their ends, the money is settled, the batch is judged; returns how many rows the files did not mention. null: not under this lease.';
+  'ended -> harvested: both files are applied to their ends, the money is settled, the batch is judged; returns how many rows the '
+  'files did not mention. null: not under this lease.';
 revoke all on function rowmill.finish_harvest from public;

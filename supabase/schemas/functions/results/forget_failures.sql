@@ -65,5 +65,6 @@ begin
 end;
 $$;
 comment on function rowmill.forget_failures is
-   'Looks at some failures of a pipeline, further each time, and forgets those whose row is gone or was edited since; returns how many. The edit itself is queued by its trigger.';
+  'Looks at some failures of a pipeline, further each time, and forgets those whose row is gone or was edited since; returns how '
+  'many. The edit itself is queued by its trigger.';
 revoke all on function rowmill.forget_failures from public;

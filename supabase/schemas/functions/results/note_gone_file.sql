@@ -16,5 +16,6 @@ begin
 end;
 $$;
 comment on function rowmill.note_gone_file is
-   'The provider says that it knows no such result file. true where it has said so for an hour: the file is given up, and rows that it held count as missing.';
+  'The provider says that it knows no such result file. true where it has said so for an hour: the file is given up, and rows that '
+  'it held count as missing.';
 revoke all on function rowmill.note_gone_file from public;

@@ -11,7 +11,7 @@ as $$
   select with_twins.outcomes || coalesce(jsonb_agg(o.value || jsonb_build_object('n', r.n)), '[]')
   from jsonb_array_elements(with_twins.outcomes) as o(value)
   join rowmill.chunk_rows as r
-    on r.chunk_id = (o.value ->> 'c')::bigint and r.same_as = (o.value ->> 'n')::integer and r.hash = o.value ->> 'h'
+    on r.chunk_id = (o.value ->> 'c')::bigint and r.same_as = (o.value ->> 'n')::bigint and r.hash = o.value ->> 'h'
   where r.chunk_id = any (with_twins.chunk_ids);
 $$;
 comment on function rowmill.with_twins is

@@ -8,13 +8,16 @@ as $$
 declare
   v_cron text := 'cron';
 begin
-  if rowmill.cron_version() is null then
+  if rowmill.cron_version() is null or not rowmill.may_read('cron.job') then
     return;
   end if;
   for job_id, job_name, schedule, command, is_active in
     execute format(
-      'select j.jobid, j.jobname::text, j.schedule, j.command, j.active from %I.job as j where j.database = current_database() and j.jobname in ($1, $2)',
-      v_cron
+      $sql$
+      select j.jobid, j.jobname::text, j.schedule, j.command, j.active
+      from %I.job as j
+      where j.database = current_database() and j.jobname in ($1, $2)
+      $sql$, v_cron
     )
     using 'rowmill tick', 'rowmill tick: forget old runs'
   loop

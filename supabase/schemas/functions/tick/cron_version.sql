@@ -12,5 +12,6 @@ as $$
   and rowmill.may_use('cron.unschedule', array['bigint']);
 $$;
 comment on function rowmill.cron_version is
-   'The version of pg_cron, e.g. 1.6; null where it is not in this database or closed to whoever asks. Its versions have had one digit after the point so far.';
+  'The version of pg_cron, e.g. 1.6; null where it is not in this database or closed to whoever asks. Its versions have had one '
+  'digit after the point so far.';
 revoke all on function rowmill.cron_version from public;

@@ -17,7 +17,8 @@ begin
   if v_version is null then
     raise exception using errcode = 'RM116', message = 'pg_cron is not in this database, or not open to this role',
       detail = format('This is database "%s", role "%s".', current_database(), current_user),
-      hint = 'On Supabase: Integrations, Cron. Elsewhere: shared_preload_libraries = ''pg_cron'', cron.database_name = this database, create extension pg_cron. Workers tick without it.';
+      hint = 'On Supabase: Integrations, Cron. Elsewhere: shared_preload_libraries = ''pg_cron'', '
+        'cron.database_name = this database, create extension pg_cron. Workers tick without it.';
   end if;
   v_schedule := case
     when v_seconds is null or v_seconds <= 0 or v_seconds <> trunc(v_seconds) then null
@@ -27,12 +28,14 @@ begin
   end;
   if v_schedule is null then
     raise exception using errcode = 'RM109', message = 'pg_cron cannot tick at this interval',
-      detail = format('every is %L.', every), hint = 'Give whole seconds below a minute or whole minutes below an hour: select rowmill.schedule(''10 seconds'');';
+      detail = format('every is %L.', every),
+      hint = 'Give whole seconds below a minute or whole minutes below an hour: select rowmill.schedule(''10 seconds'');';
   end if;
   if v_seconds < 60 and v_version < 1.5 then
     -- It knows no seconds: one run a minute ticks several times, each time in a transaction of its own.
     v_command := format(
-      'do $tick$ declare v_start timestamptz := clock_timestamp(); begin for v_at in 0 .. 59 by %s loop perform pg_sleep_until(v_start + v_at * interval ''1 second''); perform rowmill.tick(); commit; end loop; end $tick$',
+      'do $tick$ declare v_start timestamptz := clock_timestamp(); begin for v_at in 0 .. 59 by %s loop '
+      'perform pg_sleep_until(v_start + v_at * interval ''1 second''); perform rowmill.tick(); commit; end loop; end $tick$',
       v_seconds::integer
     );
   end if;
@@ -47,5 +50,7 @@ begin
 end;
 $$;
 comment on function rowmill.schedule is
-   'Lets pg_cron call rowmill.tick(), so that chunks are formed and posted while no worker runs; returns what was set up. Repeating it changes the interval. Raises RM116 without pg_cron, RM109 for an interval that it cannot do. A pg_cron older than 1.5 ticks within a run of a minute.';
+  'Lets pg_cron call rowmill.tick(), so that chunks are formed and posted while no worker runs; returns what was set up. Repeating '
+  'it changes the interval. Raises RM116 without pg_cron, RM109 for an interval that it cannot do. A pg_cron older than 1.5 ticks '
+  'within a run of a minute.';
 revoke all on function rowmill.schedule from public;
