@@ -7719,6 +7719,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_probe refcursor;
+  v_view regclass;
   v_temporary text;
 begin
   columns := '[]';
@@ -7741,7 +7742,8 @@ begin
       detail = format('%s: %s', read_filter.filter, sqlerrm),
       hint = 'Write it as after WHERE, e.g. ''description is not null''; name functions of your own with their schema.';
   end;
-  v_temporary := rowmill.temporary_parts_of('pg_temp.rowmill_filter_probe');
+  v_view := to_regclass('pg_temp.rowmill_filter_probe');
+  v_temporary := rowmill.temporary_parts_of(v_view);
   if v_temporary is not null then
     raise exception using
       errcode = 'RM102',
@@ -7749,7 +7751,7 @@ begin
       detail = 'It is gone when the session ends, and workers are other sessions.',
       hint = 'Use types, functions and tables that stay.';
   end if;
-  uses := rowmill.parts_of_view('pg_temp.rowmill_filter_probe');
+  uses := rowmill.parts_of_view(v_view);
   select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'attnum', a.attnum) order by a.attnum), '[]')
   into strict columns
   from pg_attribute as a
@@ -7759,7 +7761,7 @@ begin
     from pg_depend as d
     join pg_rewrite as w on w.oid = d.objid
     where d.classid = 'pg_rewrite'::regclass
-    and w.ev_class = to_regclass('pg_temp.rowmill_filter_probe')
+    and w.ev_class = v_view
     and d.refobjid = read_filter.source
     and d.refobjsubid > 0
   );
@@ -9914,7 +9916,7 @@ declare
   v_chunk_ids bigint[];
   v_answers jsonb := answers;
   v_failures jsonb := failures;
-  v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}';
+  v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}'::jsonb;
   v_failed integer := 0;
   v_unsettled integer;
   v_unknown integer := 0;
@@ -10059,7 +10061,7 @@ declare
   v_edited jsonb;
 begin
   if rowmill.structure_problem(edited_failures.pipeline_id, v_version) is not null then
-    return '[]';
+    return '[]'::jsonb;
   end if;
   v_parts := rowmill.source_parts_of(edited_failures.pipeline_id, v_version);
   execute format(
@@ -10791,7 +10793,7 @@ as $$
 declare
   v_pipeline rowmill.pipelines;
   v_refused integer := 0;
-  v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}';
+  v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}'::jsonb;
 begin
   -- alter_pipeline waits for this slice: no newer version comes to be while it is written.
   select p.* into strict v_pipeline from rowmill.pipelines as p where p.id = batch.pipeline_id for key share;

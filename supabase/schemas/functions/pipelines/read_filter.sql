@@ -10,6 +10,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_probe refcursor;
+  v_view regclass;
   v_temporary text;
 begin
   columns := '[]';
@@ -32,7 +33,8 @@ begin
       detail = format('%s: %s', read_filter.filter, sqlerrm),
       hint = 'Write it as after WHERE, e.g. ''description is not null''; name functions of your own with their schema.';
   end;
-  v_temporary := rowmill.temporary_parts_of('pg_temp.rowmill_filter_probe');
+  v_view := to_regclass('pg_temp.rowmill_filter_probe');
+  v_temporary := rowmill.temporary_parts_of(v_view);
   if v_temporary is not null then
     raise exception using
       errcode = 'RM102',
@@ -40,7 +42,7 @@ begin
       detail = 'It is gone when the session ends, and workers are other sessions.',
       hint = 'Use types, functions and tables that stay.';
   end if;
-  uses := rowmill.parts_of_view('pg_temp.rowmill_filter_probe');
+  uses := rowmill.parts_of_view(v_view);
   select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'attnum', a.attnum) order by a.attnum), '[]')
   into strict columns
   from pg_attribute as a
@@ -50,7 +52,7 @@ begin
     from pg_depend as d
     join pg_rewrite as w on w.oid = d.objid
     where d.classid = 'pg_rewrite'::regclass
-    and w.ev_class = to_regclass('pg_temp.rowmill_filter_probe')
+    and w.ev_class = v_view
     and d.refobjid = read_filter.source
     and d.refobjsubid > 0
   );

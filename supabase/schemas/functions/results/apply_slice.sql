@@ -12,7 +12,7 @@ declare
   v_chunk_ids bigint[];
   v_answers jsonb := answers;
   v_failures jsonb := failures;
-  v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}';
+  v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}'::jsonb;
   v_failed integer := 0;
   v_unsettled integer;
   v_unknown integer := 0;

@@ -15,7 +15,7 @@ declare
   v_edited jsonb;
 begin
   if rowmill.structure_problem(edited_failures.pipeline_id, v_version) is not null then
-    return '[]';
+    return '[]'::jsonb;
   end if;
   v_parts := rowmill.source_parts_of(edited_failures.pipeline_id, v_version);
   execute format(

@@ -13,7 +13,7 @@ as $$
 declare
   v_pipeline rowmill.pipelines;
   v_refused integer := 0;
-  v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}';
+  v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}'::jsonb;
 begin
   -- alter_pipeline waits for this slice: no newer version comes to be while it is written.
   select p.* into strict v_pipeline from rowmill.pipelines as p where p.id = batch.pipeline_id for key share;
