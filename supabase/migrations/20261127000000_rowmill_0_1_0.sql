@@ -1341,6 +1341,19 @@ comment on function rowmill.objects_named is
 revoke all on function rowmill.objects_named from public;
 
 -- API: internal
+create or replace function rowmill.owner_name()
+returns name
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select pg_get_userbyid(n.nspowner) from pg_namespace as n where n.nspname = 'rowmill';
+$$;
+comment on function rowmill.owner_name is
+  'The role that owns Rowmill, with whose rights rows are read and answers are written: the owner of schema rowmill.';
+revoke all on function rowmill.owner_name from public;
+
+-- API: internal
 create or replace function rowmill.owner_path()
 returns text
 language plpgsql
@@ -1389,8 +1402,7 @@ begin
   return format(
     '%s, and would run with the rights of %I, which owns Rowmill: rows are neither read nor written. Give it to %2$I, take it away, '
     'or trust its owner with all that %2$I may do (rowmill.settings.trusted_roles)',
-    v_untrusted,
-    (select r.rolname from pg_namespace as n join pg_roles as r on r.oid = n.nspowner where n.nspname = 'rowmill')
+    v_untrusted, rowmill.owner_name()
   )
   where v_untrusted is not null;
 end;
@@ -6704,11 +6716,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_owner name;
+  v_owner name := rowmill.owner_name();
 begin
-  select r.rolname into strict v_owner
-  from pg_namespace as n join pg_roles as r on r.oid = n.nspowner
-  where n.nspname = 'rowmill';
   if has_table_privilege(v_owner, check_owner_rights.relation, 'select')
     and has_table_privilege(v_owner, check_owner_rights.relation, 'update')
     and (not check_owner_rights.is_target or has_table_privilege(v_owner, check_owner_rights.relation, 'insert')) then
@@ -6987,7 +6996,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_owner name := (select r.rolname from pg_namespace as n join pg_roles as r on r.oid = n.nspowner where n.nspname = 'rowmill');
+  v_owner name := rowmill.owner_name();
   v_untrusted text := rowmill.untrusted_code(
     array[definition.source, definition.target]::oid[], coalesce(definition.filter_uses, '[]')
   );
@@ -9779,7 +9788,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_owner name := (select r.rolname from pg_namespace as n join pg_roles as r on r.oid = n.nspowner where n.nspname = 'rowmill');
+  v_owner name := rowmill.owner_name();
   v_function record;
 begin
   for v_function in

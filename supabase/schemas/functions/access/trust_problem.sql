@@ -14,8 +14,7 @@ begin
   return format(
     '%s, and would run with the rights of %I, which owns Rowmill: rows are neither read nor written. Give it to %2$I, take it away, '
     'or trust its owner with all that %2$I may do (rowmill.settings.trusted_roles)',
-    v_untrusted,
-    (select r.rolname from pg_namespace as n join pg_roles as r on r.oid = n.nspowner where n.nspname = 'rowmill')
+    v_untrusted, rowmill.owner_name()
   )
   where v_untrusted is not null;
 end;

@@ -9,11 +9,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_owner name;
+  v_owner name := rowmill.owner_name();
 begin
-  select r.rolname into strict v_owner
-  from pg_namespace as n join pg_roles as r on r.oid = n.nspowner
-  where n.nspname = 'rowmill';
   if has_table_privilege(v_owner, check_owner_rights.relation, 'select')
     and has_table_privilege(v_owner, check_owner_rights.relation, 'update')
     and (not check_owner_rights.is_target or has_table_privilege(v_owner, check_owner_rights.relation, 'insert')) then

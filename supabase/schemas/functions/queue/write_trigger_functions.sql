@@ -5,7 +5,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_owner name := (select r.rolname from pg_namespace as n join pg_roles as r on r.oid = n.nspowner where n.nspname = 'rowmill');
+  v_owner name := rowmill.owner_name();
   v_function record;
 begin
   for v_function in
