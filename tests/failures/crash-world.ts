@@ -61,7 +61,7 @@ export async function startCrashWorld(options: CrashWorldOptions = {}): Promise<
       });
       children.push(child);
       const exit = once(child, 'exit');
-      const timer = setTimeout(() => child.kill('SIGTERM'), 30_000);
+      const timer = setTimeout(() => child.kill('SIGTERM'), 60_000);
       const [code, signal] = await exit;
       clearTimeout(timer);
       expect({ point, code, signal }, 'the worker came to the point').toEqual({
