@@ -100,7 +100,7 @@ export function urlForDatabase(service: Service): string {
 export async function waitFor<Value>(
   what: string,
   look: () => Promise<Value>,
-  timeoutMs = 45_000,
+  timeoutMs = 90_000,
 ): Promise<Exclude<Value, false | null | undefined | 0>> {
   const deadline = Date.now() + timeoutMs;
   let last: Value;
