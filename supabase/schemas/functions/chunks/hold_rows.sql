@@ -17,6 +17,8 @@ begin
   if not found then
     return;
   end if;
+  -- As stored it is compressed, and each look at it would unpack it whole: 60 µs a row in place of 14.
+  v_chunk.keys := v_chunk.keys || '[]';
   with held as (
     insert into rowmill.chunk_rows (chunk_id, n, pipeline_id, key, hash)
     select v_chunk.id, r.n, v_chunk.pipeline_id, v_chunk.keys -> r.n, r.hash
