@@ -1100,11 +1100,6 @@ create or replace function rowmill.code_run_with(
 language plpgsql -- its plans are kept: it stands before every read and write of rows
 stable
 set search_path = pg_catalog, pg_temp
--- Each step is a look into an index; how large catalogs are, their statistics often do not say.
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_classes oid[]; -- what was found last
@@ -1421,6 +1416,7 @@ returns text
 language plpgsql -- its plan is kept: it stands before every read and write of rows
 stable
 set search_path = pg_catalog, pg_temp
+-- For what it calls, too: each step is a look into an index; how large catalogs are, their statistics often do not say.
 set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
@@ -8738,9 +8734,15 @@ begin
     from rowmill.batch_processing_details as b
     where b.state = 'running' and b.poll_at <= now()
     or b.state in ('preparing', 'harvested') and (b.lease_until is null or b.lease_until < now())
-    -- Answers for a column that is gone wait for the operator, not for a worker.
-    or b.state = 'ended' and (b.lease_until is null or b.lease_until < now()) and rowmill.structure_problem(b.pipeline_id) is null
     or b.sweep_at <= now()
+  ) or exists (
+    -- Answers for a column that is gone wait for the operator, not for a worker.
+    with ended as materialized ( -- asked once for each pipeline
+      select distinct b.pipeline_id
+      from rowmill.batch_processing_details as b
+      where b.state = 'ended' and (b.lease_until is null or b.lease_until < now())
+    )
+    select from ended as e where rowmill.structure_problem(e.pipeline_id) is null
   ) then
     return rowmill.post_ping('ring') is not null;
   end if;
@@ -8813,12 +8815,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select format(
     'select jsonb_agg(jsonb_build_array(%s)) from %s as s',
-    string_agg(rowmill.key_element('s', a.attname, a.atttypid), ', ' order by k.place), all_keys_sql.rows_name
-  )
-  from rowmill.pipelines as p
-  cross join lateral unnest(p.key_columns) with ordinality as k(attnum, place)
-  join pg_attribute as a on a.attrelid = p.source and a.attnum = k.attnum
-  where p.id = all_keys_sql.pipeline_id;
+    rowmill.key_elements(all_keys_sql.pipeline_id, 's'), all_keys_sql.rows_name
+  );
 $$;
 comment on function rowmill.all_keys_sql is 'The statement that reads the keys of a transition table, or of any rows given as "rows_name".';
 revoke all on function rowmill.all_keys_sql from public;
@@ -9171,26 +9169,14 @@ as $$
         end if;
         execute rowmill.enqueue_sql(%1$s, '(select ($1).*)') using new;
       exception when others then
-        begin
-          execute rowmill.all_keys_sql(%1$s, '(select ($1).*)') into v_keys using new;
-        exception when others then
-          v_keys := null;
-        end;
-        begin
-          perform rowmill.note_trigger_error(%1$s, 'edit', sqlstate, sqlerrm, v_keys);
-        exception when others then
-          raise warning 'rowmill: pipeline %1$s: %%', sqlerrm;
-        end;
+        %3$s
       end;
       return new;
     end;
     $body$,
     p.id,
-    (
-      select string_agg(rowmill.key_element('new', a.attname, a.atttypid), ', ' order by k.place)
-      from unnest(p.key_columns) with ordinality as k(attnum, place)
-      join pg_attribute as a on a.attrelid = p.source and a.attnum = k.attnum
-    )
+    rowmill.key_elements(p.id, 'new'),
+    rowmill.trigger_fault_sql(p.id, 'edit', '(select ($1).*)', ' using new')
   )
   from rowmill.pipelines as p
   where p.id = edit_trigger_body.pipeline_id;
@@ -9206,33 +9192,22 @@ create or replace function rowmill.enqueue_sql(
   may_repeat boolean default true -- false: the rows were inserted just now
 )
 returns text
-language plpgsql
+language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_key text;
-begin
-  select format('jsonb_build_array(%s)', string_agg(rowmill.key_element('s', a.attname, a.atttypid), ', ' order by k.place))
-  into strict v_key
-  from rowmill.pipelines as p
-  cross join lateral unnest(p.key_columns) with ordinality as k(attnum, place)
-  join pg_attribute as a on a.attrelid = p.source and a.attnum = k.attnum
-  where p.id = enqueue_sql.pipeline_id;
-
-  return format(
+  select format(
     $sql$with queued as (
           insert into rowmill.pending_keys (pipeline_id, keys, row_count, may_repeat)
           select %1$s, jsonb_agg(k.key), count(*), %4$L::boolean
-          from (select %2$s as key, (row_number() over () - 1) / 1000 as slice from %3$s as s) as k
+          from (select jsonb_build_array(%2$s) as key, (row_number() over () - 1) / 1000 as slice from %3$s as s) as k
           group by k.slice
           order by k.slice
           returning id, row_count
         )
         select max(queued.id), sum(queued.row_count) from queued$sql$,
-    enqueue_sql.pipeline_id, v_key, enqueue_sql.rows_name, enqueue_sql.may_repeat
+    enqueue_sql.pipeline_id, rowmill.key_elements(enqueue_sql.pipeline_id, 's'), enqueue_sql.rows_name, enqueue_sql.may_repeat
   );
-end;
 $$;
 comment on function rowmill.enqueue_sql is
   'The statement that notes the keys of a transition table, or of any rows given as "rows_name", in slices of 1,000; it returns '
@@ -9340,16 +9315,7 @@ as $$
           -- A column was renamed since this text was written: write it again, this once.
           execute rowmill.enqueue_sql(%1$s, 'new_rows', false) into v_id, v_rows;
         exception when others then
-          begin
-            execute rowmill.all_keys_sql(%1$s, 'new_rows') into v_keys;
-          exception when others then
-            v_keys := null;
-          end;
-          begin
-            perform rowmill.note_trigger_error(%1$s, 'insert', sqlstate, sqlerrm, v_keys);
-          exception when others then
-            raise warning 'rowmill: pipeline %1$s: %%', sqlerrm;
-          end;
+          %5$s
         end;
       end;
       -- v_rows is smaller in the second half, so that it divides by at least 1
@@ -9369,7 +9335,8 @@ as $$
     rowmill.enqueue_sql(p.id, 'new_rows', false),
     -- Forming is tried about sixteen times for each chunk's worth of rows: a look at the queue for each single-row statement
     -- would cost more than the insert.
-    greatest(1, p.chunk_size / 16)
+    greatest(1, p.chunk_size / 16),
+    rowmill.trigger_fault_sql(p.id, 'insert', 'new_rows', '')
   )
   from rowmill.pipelines as p
   where p.id = insert_trigger_body.pipeline_id;
@@ -9394,6 +9361,23 @@ as $$
 $$;
 comment on function rowmill.key_element is 'The expression that gives a column of a key as its JSON has it: a number, a boolean or a text.';
 revoke all on function rowmill.key_element from public;
+
+-- API: internal
+create or replace function rowmill.key_elements(pipeline_id bigint, rows_name text)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(rowmill.key_element(key_elements.rows_name, a.attname, a.atttypid), ', ' order by k.place)
+  from rowmill.pipelines as p
+  cross join lateral unnest(p.key_columns) with ordinality as k(attnum, place)
+  join pg_attribute as a on a.attrelid = p.source and a.attnum = k.attnum
+  where p.id = key_elements.pipeline_id;
+$$;
+comment on function rowmill.key_elements is
+  'The expressions of a pipeline''s key, in the order of its columns and with commas between them, of rows that go by "rows_name".';
+revoke all on function rowmill.key_elements from public;
 
 -- API: internal
 create or replace function rowmill.key_settings(pipeline_id bigint)
@@ -9433,9 +9417,7 @@ as $$
       then format($sql$('[[' || string_agg(s.%I::text, '],[') || ']]')::jsonb$sql$, min(a.attname))
     when count(*) = 1 and bool_and(a.atttypid = 'uuid'::regtype)
       then format($sql$('[["' || string_agg(s.%I::text, '"],["') || '"]]')::jsonb$sql$, min(a.attname))
-    else format(
-      'jsonb_agg(jsonb_build_array(%s))', string_agg(rowmill.key_element('s', a.attname, a.atttypid), ', ' order by k.place)
-    )
+    else format('jsonb_agg(jsonb_build_array(%s))', rowmill.key_elements(keys_sql.pipeline_id, 's'))
   end
   from rowmill.pipelines as p
   cross join lateral unnest(p.key_columns) with ordinality as k(attnum, place)
@@ -9704,6 +9686,39 @@ comment on function rowmill.retry_failed is
   'Queues the rows that stand in row_failures, all or those of one class, with all their attempts anew; returns how many. They are '
   'paid for again. Raises RM111, RM109 (no such failures, while there are others).';
 revoke all on function rowmill.retry_failed from public;
+
+-- API: internal
+create or replace function rowmill.trigger_fault_sql(
+  pipeline_id bigint,
+  what text, -- 'insert' or 'edit'
+  rows_name text, -- as all_keys_sql takes it
+  parameters text -- ' using …', or nothing
+)
+returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format(
+    $body$
+          begin
+            execute rowmill.all_keys_sql(%1$s, %3$L) into v_keys%4$s;
+          exception when others then
+            v_keys := null;
+          end;
+          begin
+            perform rowmill.note_trigger_error(%1$s, %2$L, sqlstate, sqlerrm, v_keys);
+          exception when others then
+            raise warning 'rowmill: pipeline %1$s: %%', sqlerrm;
+          end;
+    $body$,
+    trigger_fault_sql.pipeline_id, trigger_fault_sql.what, trigger_fault_sql.rows_name, trigger_fault_sql.parameters
+  );
+$$;
+comment on function rowmill.trigger_fault_sql is
+  'What a trigger function does with keys that it could not queue, in an exception handler: it notes the error, with the keys where '
+  'they can be read. It raises nothing. The function declares v_keys.';
+revoke all on function rowmill.trigger_fault_sql from public;
 
 -- API: internal
 create or replace function rowmill.trigger_names_of(pipeline_id bigint)
@@ -9981,20 +9996,24 @@ language sql
 security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
 as $$
-  with found as (
-    select b.id
-    from rowmill.batch_processing_details as b
-    join rowmill.pipelines as p on p.id = b.pipeline_id
-    where b.state in ('ended', 'harvested')
-    and (b.lease_until is null or b.lease_until < now())
+  -- Once for each pipeline, however many of its batches have ended.
+  with ended as materialized (
+    select distinct b.pipeline_id from rowmill.batch_processing_details as b where b.state = 'ended'
+  ), readable as materialized (
     -- Answers for a column that is gone wait for the operator; where a whole table is gone, or a newer version does
     -- without the column, nobody waits.
-    and (
-      b.state = 'harvested'
-      or rowmill.structure_problem(p.id) is null
-      or not exists (select from pg_class as c where c.oid = p.source)
-      or not exists (select from pg_class as c where c.oid = p.target)
-    )
+    select e.pipeline_id
+    from ended as e
+    join rowmill.pipelines as p on p.id = e.pipeline_id
+    where rowmill.structure_problem(e.pipeline_id) is null
+    or not exists (select from pg_class as c where c.oid = p.source)
+    or not exists (select from pg_class as c where c.oid = p.target)
+  ), found as (
+    select b.id
+    from rowmill.batch_processing_details as b
+    where b.state in ('ended', 'harvested')
+    and (b.lease_until is null or b.lease_until < now())
+    and (b.state = 'harvested' or b.pipeline_id in (select r.pipeline_id from readable as r))
     order by b.ended_at
     limit claim_ended_batches.max_batches
     for update of b skip locked

@@ -8,11 +8,6 @@ create or replace function rowmill.code_run_with(
 language plpgsql -- its plans are kept: it stands before every read and write of rows
 stable
 set search_path = pg_catalog, pg_temp
--- Each step is a look into an index; how large catalogs are, their statistics often do not say.
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_classes oid[]; -- what was found last

@@ -7,6 +7,7 @@ returns text
 language plpgsql -- its plan is kept: it stands before every read and write of rows
 stable
 set search_path = pg_catalog, pg_temp
+-- For what it calls, too: each step is a look into an index; how large catalogs are, their statistics often do not say.
 set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off

@@ -22,9 +22,15 @@ begin
     from rowmill.batch_processing_details as b
     where b.state = 'running' and b.poll_at <= now()
     or b.state in ('preparing', 'harvested') and (b.lease_until is null or b.lease_until < now())
-    -- Answers for a column that is gone wait for the operator, not for a worker.
-    or b.state = 'ended' and (b.lease_until is null or b.lease_until < now()) and rowmill.structure_problem(b.pipeline_id) is null
     or b.sweep_at <= now()
+  ) or exists (
+    -- Answers for a column that is gone wait for the operator, not for a worker.
+    with ended as materialized ( -- asked once for each pipeline
+      select distinct b.pipeline_id
+      from rowmill.batch_processing_details as b
+      where b.state = 'ended' and (b.lease_until is null or b.lease_until < now())
+    )
+    select from ended as e where rowmill.structure_problem(e.pipeline_id) is null
   ) then
     return rowmill.post_ping('ring') is not null;
   end if;

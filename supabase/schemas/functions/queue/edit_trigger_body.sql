@@ -27,26 +27,14 @@ as $$
         end if;
         execute rowmill.enqueue_sql(%1$s, '(select ($1).*)') using new;
       exception when others then
-        begin
-          execute rowmill.all_keys_sql(%1$s, '(select ($1).*)') into v_keys using new;
-        exception when others then
-          v_keys := null;
-        end;
-        begin
-          perform rowmill.note_trigger_error(%1$s, 'edit', sqlstate, sqlerrm, v_keys);
-        exception when others then
-          raise warning 'rowmill: pipeline %1$s: %%', sqlerrm;
-        end;
+        %3$s
       end;
       return new;
     end;
     $body$,
     p.id,
-    (
-      select string_agg(rowmill.key_element('new', a.attname, a.atttypid), ', ' order by k.place)
-      from unnest(p.key_columns) with ordinality as k(attnum, place)
-      join pg_attribute as a on a.attrelid = p.source and a.attnum = k.attnum
-    )
+    rowmill.key_elements(p.id, 'new'),
+    rowmill.trigger_fault_sql(p.id, 'edit', '(select ($1).*)', ' using new')
   )
   from rowmill.pipelines as p
   where p.id = edit_trigger_body.pipeline_id;

@@ -5,33 +5,22 @@ create or replace function rowmill.enqueue_sql(
   may_repeat boolean default true -- false: the rows were inserted just now
 )
 returns text
-language plpgsql
+language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_key text;
-begin
-  select format('jsonb_build_array(%s)', string_agg(rowmill.key_element('s', a.attname, a.atttypid), ', ' order by k.place))
-  into strict v_key
-  from rowmill.pipelines as p
-  cross join lateral unnest(p.key_columns) with ordinality as k(attnum, place)
-  join pg_attribute as a on a.attrelid = p.source and a.attnum = k.attnum
-  where p.id = enqueue_sql.pipeline_id;
-
-  return format(
+  select format(
     $sql$with queued as (
           insert into rowmill.pending_keys (pipeline_id, keys, row_count, may_repeat)
           select %1$s, jsonb_agg(k.key), count(*), %4$L::boolean
-          from (select %2$s as key, (row_number() over () - 1) / 1000 as slice from %3$s as s) as k
+          from (select jsonb_build_array(%2$s) as key, (row_number() over () - 1) / 1000 as slice from %3$s as s) as k
           group by k.slice
           order by k.slice
           returning id, row_count
         )
         select max(queued.id), sum(queued.row_count) from queued$sql$,
-    enqueue_sql.pipeline_id, v_key, enqueue_sql.rows_name, enqueue_sql.may_repeat
+    enqueue_sql.pipeline_id, rowmill.key_elements(enqueue_sql.pipeline_id, 's'), enqueue_sql.rows_name, enqueue_sql.may_repeat
   );
-end;
 $$;
 comment on function rowmill.enqueue_sql is
   'The statement that notes the keys of a transition table, or of any rows given as "rows_name", in slices of 1,000; it returns '

@@ -29,16 +29,7 @@ as $$
           -- A column was renamed since this text was written: write it again, this once.
           execute rowmill.enqueue_sql(%1$s, 'new_rows', false) into v_id, v_rows;
         exception when others then
-          begin
-            execute rowmill.all_keys_sql(%1$s, 'new_rows') into v_keys;
-          exception when others then
-            v_keys := null;
-          end;
-          begin
-            perform rowmill.note_trigger_error(%1$s, 'insert', sqlstate, sqlerrm, v_keys);
-          exception when others then
-            raise warning 'rowmill: pipeline %1$s: %%', sqlerrm;
-          end;
+          %5$s
         end;
       end;
       -- v_rows is smaller in the second half, so that it divides by at least 1
@@ -58,7 +49,8 @@ as $$
     rowmill.enqueue_sql(p.id, 'new_rows', false),
     -- Forming is tried about sixteen times for each chunk's worth of rows: a look at the queue for each single-row statement
     -- would cost more than the insert.
-    greatest(1, p.chunk_size / 16)
+    greatest(1, p.chunk_size / 16),
+    rowmill.trigger_fault_sql(p.id, 'insert', 'new_rows', '')
   )
   from rowmill.pipelines as p
   where p.id = insert_trigger_body.pipeline_id;

@@ -11,9 +11,7 @@ as $$
       then format($sql$('[[' || string_agg(s.%I::text, '],[') || ']]')::jsonb$sql$, min(a.attname))
     when count(*) = 1 and bool_and(a.atttypid = 'uuid'::regtype)
       then format($sql$('[["' || string_agg(s.%I::text, '"],["') || '"]]')::jsonb$sql$, min(a.attname))
-    else format(
-      'jsonb_agg(jsonb_build_array(%s))', string_agg(rowmill.key_element('s', a.attname, a.atttypid), ', ' order by k.place)
-    )
+    else format('jsonb_agg(jsonb_build_array(%s))', rowmill.key_elements(keys_sql.pipeline_id, 's'))
   end
   from rowmill.pipelines as p
   cross join lateral unnest(p.key_columns) with ordinality as k(attnum, place)

@@ -9,20 +9,24 @@ language sql
 security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
 as $$
-  with found as (
-    select b.id
-    from rowmill.batch_processing_details as b
-    join rowmill.pipelines as p on p.id = b.pipeline_id
-    where b.state in ('ended', 'harvested')
-    and (b.lease_until is null or b.lease_until < now())
+  -- Once for each pipeline, however many of its batches have ended.
+  with ended as materialized (
+    select distinct b.pipeline_id from rowmill.batch_processing_details as b where b.state = 'ended'
+  ), readable as materialized (
     -- Answers for a column that is gone wait for the operator; where a whole table is gone, or a newer version does
     -- without the column, nobody waits.
-    and (
-      b.state = 'harvested'
-      or rowmill.structure_problem(p.id) is null
-      or not exists (select from pg_class as c where c.oid = p.source)
-      or not exists (select from pg_class as c where c.oid = p.target)
-    )
+    select e.pipeline_id
+    from ended as e
+    join rowmill.pipelines as p on p.id = e.pipeline_id
+    where rowmill.structure_problem(e.pipeline_id) is null
+    or not exists (select from pg_class as c where c.oid = p.source)
+    or not exists (select from pg_class as c where c.oid = p.target)
+  ), found as (
+    select b.id
+    from rowmill.batch_processing_details as b
+    where b.state in ('ended', 'harvested')
+    and (b.lease_until is null or b.lease_until < now())
+    and (b.state = 'harvested' or b.pipeline_id in (select r.pipeline_id from readable as r))
     order by b.ended_at
     limit claim_ended_batches.max_batches
     for update of b skip locked
