@@ -1,3 +1,4 @@
+import type postgres from 'postgres';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { migrate } from '../../src/store/migrate.ts';
 import { readRooms, supabase } from '../../tools/sql/rooms.ts';
@@ -6,8 +7,11 @@ import { pgNetStub } from '../support/pg-net-stub.ts';
 import { ingestSecret } from '../support/service.ts';
 import {
   answer,
+  type Counts,
   createFilms,
   createPipeline,
+  type EndedBatch,
+  endBatch,
   insertFilms,
   startBatch,
   takeChunks,
@@ -26,6 +30,17 @@ afterEach(async () => {
   await mallory?.leave();
   await database.drop();
 });
+
+/** Ends a running batch and writes its answers in a worker's session, which may call functions and read no table. */
+async function harvestAs(session: postgres.Sql, batch: EndedBatch): Promise<Counts> {
+  await endBatch(session, batch.batchId);
+  const answers = batch.rows.map((row) => answer(row, 'an answer'));
+  const [applied] = await session.unsafe(
+    `select rowmill.apply_results(${batch.batchId}, 'w', 'output', 0, 10, $1::pg_catalog.text::pg_catalog.jsonb, '[]', 0, 0, 0, 0, 0, 0) as counts`,
+    [JSON.stringify(answers)],
+  );
+  return applied!.counts;
+}
 
 /** Relations of pg_catalog that a room names without saying where they are, and types likewise. */
 async function unqualifiedNames(): Promise<{ relations: string[]; types: string[] }> {
@@ -145,17 +160,7 @@ describe('names that a session puts before pg_catalog’s', () => {
       expect(shown!.search_path).toBe(path);
 
       const batch = await startBatch(sql, await takeChunks(sql, 'films'));
-      await session`
-      select * from rowmill.record_polls(${session.json([
-        { batch_id: batch.batchId, provider_status: 'completed', is_terminal: true, output_file_id: 'x' },
-      ])})`;
-      await session`select * from rowmill.claim_ended_batches('w', 1)`;
-      const answers = batch.rows.map((row) => answer(row, 'an answer'));
-      const [applied] = await session.unsafe(
-        `select rowmill.apply_results(${batch.batchId}, 'w', 'output', 0, 10, $1::pg_catalog.text::pg_catalog.jsonb, '[]', 0, 0, 0, 0, 0, 0) as counts`,
-        [JSON.stringify(answers)],
-      );
-      expect(applied!.counts).toMatchObject({ enriched: 20 });
+      expect(await harvestAs(session, batch)).toMatchObject({ enriched: 20 });
       expect(await mallory.ranAsOwner()).toBe(false);
     },
   );
@@ -205,15 +210,7 @@ describe('a trigger of the owner’s', () => {
     mallory = await createStranger(database, 'grant rowmill_worker to $role');
     const session = mallory.connect({ search_path: mallory.schema });
     const batch = await startBatch(sql, await takeChunks(sql, 'films'));
-    await session`
-      select * from rowmill.record_polls(${session.json([
-        { batch_id: batch.batchId, provider_status: 'completed', is_terminal: true, output_file_id: 'x' },
-      ])})`;
-    await session`select * from rowmill.claim_ended_batches('w', 1)`;
-    await session.unsafe(
-      `select rowmill.apply_results(${batch.batchId}, 'w', 'output', 0, 10, $1::text::jsonb, '[]', 0, 0, 0, 0, 0, 0)`,
-      [JSON.stringify(batch.rows.map((row) => answer(row, 'an answer')))],
-    );
+    await harvestAs(session, batch);
     expect(await sql`select said from public.log`).toHaveLength(3);
   });
 

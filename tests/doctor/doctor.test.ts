@@ -11,7 +11,6 @@ import { createPostgresTransport } from '../../src/store/postgres-transport.ts';
 import type { Transport } from '../../src/store/transport.ts';
 import { sendError, startFakeServer } from '../provider/fake-server.ts';
 import { createDatabase } from '../support/database.ts';
-import { createEncodedDatabase } from '../support/encoded-database.ts';
 import { FakeProvider } from '../support/fake-provider.ts';
 import { createFilmsPipeline } from '../support/films.ts';
 import { createPgNetDatabase } from '../support/pg-net.ts';
@@ -133,7 +132,7 @@ describe('npm run doctor', () => {
 
   it('says that the database cannot store every text, and what to do', async () => {
     expect(await look({}, 'encoding')).toMatchObject({ verdict: 'ok', found: 'UTF8' });
-    const latin = await createEncodedDatabase('LATIN1');
+    const latin = await createDatabase({ encoding: 'LATIN1' });
     const toLatin = createPostgresTransport({ url: latin.url, maxConnections: 1 });
     try {
       const rows = await diagnose(toLatin, { provider: null, ingestSecret });

@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { createEncodedDatabase } from '../support/encoded-database.ts';
 import { createFilmsPipeline } from '../support/films.ts';
 import { isOverHttp, openAccess } from '../support/service.ts';
 import { startWorkerProcess, type WorkerProcess } from '../support/worker-process.ts';
@@ -57,7 +56,7 @@ describe('the process of a worker', () => {
       expect(lines).toHaveLength(3);
       expect(process.output.error).not.toMatch(/^ +at /m);
     };
-    const ascii = await createEncodedDatabase('SQL_ASCII');
+    const ascii = await createDatabase({ encoding: 'SQL_ASCII' });
     await ends(/^Expected a database with encoding UTF8, came SQL_ASCII/, {
       DATABASE_URL: ascii.url,
     }).finally(() => ascii.drop());

@@ -5,7 +5,6 @@ import postgres from 'postgres';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { migrate, migrationsDirectory } from '../../src/store/migrate.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { createEncodedDatabase } from '../support/encoded-database.ts';
 
 const first = path.join(migrationsDirectory, '20261127000000_rowmill_0_1_0.sql');
 const schemasOf = async (sql: postgres.Sql) =>
@@ -28,7 +27,7 @@ const listAs = (sql: postgres.Sql, rows: [string, string][]) =>
 describe.each(['LATIN1', 'SQL_ASCII'])('a database with encoding %s', (encoding) => {
   let database: TestDatabase;
   beforeEach(async () => {
-    database = await createEncodedDatabase(encoding);
+    database = await createDatabase({ encoding });
   });
   afterEach(() => database.drop());
 

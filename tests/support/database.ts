@@ -24,16 +24,19 @@ const OBJECT_IN_USE_PATIENCE_MS = 30_000;
 
 /**
  * A fresh database with a unique name on the run's server: a copy of the migrated template or, with
- * `migrated: false`, an empty one. The caller drops it; what a crashed run leaves behind hurts no other run. `url` and
+ * `migrated: false` or an encoding, an empty one. The caller drops it; what a crashed run leaves behind hurts no other run. `url` and
  * `sql` are a superuser's or, with TEST_AS=supabase, those of a Supabase project's owner.
  */
-export async function createDatabase(options: { migrated?: boolean } = {}): Promise<TestDatabase> {
+export async function createDatabase(
+  options: { migrated?: boolean; encoding?: string } = {},
+): Promise<TestDatabase> {
   const server = inject('databaseUrl');
   const owner = inject('ownerUrl');
   const name = `rowmill_test_${randomBytes(6).toString('hex')}`;
   await asAdmin(server, async (admin) => {
-    const template = options.migrated === false ? 'template0' : await ensureTemplate(admin, server, owner);
-    await createOwned(admin, name, template, owner);
+    const isEmpty = options.migrated === false || options.encoding !== undefined;
+    const template = isEmpty ? 'template0' : await ensureTemplate(admin, server, owner);
+    await createOwned(admin, name, template, owner, options.encoding);
   });
   const url = databaseUrl(owner ?? server, name);
   const sql = postgres(url, { onnotice: () => undefined, types: { bigint: BIGINT_AS_NUMBER } });
@@ -81,9 +84,14 @@ async function createOwned(
   name: string,
   template: string,
   owner: string | null,
+  encoding?: string,
 ): Promise<void> {
   const whose = owner === null ? admin`` : admin`owner ${admin(new URL(owner).username)}`;
-  await whenUnused(() => admin`create database ${admin(name)} template ${admin(template)} ${whose}`);
+  // The locale C goes with every encoding.
+  const stored = encoding === undefined ? admin`` : admin`encoding ${admin(encoding)} locale "C"`;
+  await whenUnused(
+    () => admin`create database ${admin(name)} template ${admin(template)} ${stored} ${whose}`,
+  );
 }
 
 async function digestOfMigrations(): Promise<string> {

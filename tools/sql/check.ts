@@ -2,6 +2,7 @@ import path from 'node:path';
 import {
   changesFile,
   currentVersion,
+  findChanged,
   findRemoved,
   makeMigration,
   migrationFile,
@@ -77,8 +78,7 @@ async function findOutdated(directory: string, releases: Release[], version: str
 
 async function findChangedSince(directory: string, release: Release): Promise<string[]> {
   const rooms = await readRooms(directory);
-  const changed = rooms.filter((room) => release.digests.get(room.file) !== room.digest);
-  return [...changed.map((room) => room.file), ...findRemoved(release, rooms)].map(
+  return [...findChanged(release, rooms).map((room) => room.file), ...findRemoved(release, rooms)].map(
     (file) =>
       `${file} changed since ${release.version} was released; set the next version in package.json, then run npm run sql`,
   );

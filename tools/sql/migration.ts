@@ -72,7 +72,7 @@ async function changedSince(
   before: Release,
   rooms: Room[],
 ): Promise<string[]> {
-  const changed = rooms.filter((room) => before.digests.get(room.file) !== room.digest);
+  const changed = findChanged(before, rooms);
   const file = changesFile(version);
   const byHand = await readOrNull(path.join(directory, file));
   const unnamed = [
@@ -96,6 +96,11 @@ function nameOf(room: string): string {
   return room === 'schemas/00_schema.sql'
     ? String.raw`schema\s+rowmill`
     : String.raw`rowmill\.${path.basename(room, '.sql')}`;
+}
+
+/** The rooms that are not as a release had them, or that it had not. */
+export function findChanged(release: Release, rooms: Room[]): Room[] {
+  return rooms.filter((room) => release.digests.get(room.file) !== room.digest);
 }
 
 /** The rooms that a release had and that are no longer there. */
