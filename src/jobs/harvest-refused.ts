@@ -6,6 +6,8 @@ import { speaksOfWholeBatch } from '../pipeline/provider-codes.ts';
 import { splitLines } from '../pipeline/split-lines.ts';
 import type { EndedBatch, FailedRow, Lease } from '../store/store.ts';
 import { inFull } from './harvest-file.ts';
+import type { Turn } from './turn.ts';
+import { givenUpFor } from './unreadable.ts';
 
 type BatchError = NonNullable<EndedBatch['provider_errors']>[number];
 
@@ -19,6 +21,7 @@ export async function harvestRefused(
   deps: Pick<Deps, 'provider' | 'logger'>,
   lease: Lease,
   batch: EndedBatch,
+  turn: Turn,
   signal: AbortSignal,
 ): Promise<number | null> {
   if (batch.error_position > 0) return batch.error_position;
@@ -29,10 +32,14 @@ export async function harvestRefused(
   if (byLine.size === 0 || batch.input_file_id === null) return 0;
   let failures: FailedRow[];
   try {
-    failures = await rowsOfLines(deps, batch.input_file_id, byLine, signal);
+    failures = await rowsOfLines(deps, batch.input_file_id, byLine, turn, signal);
   } catch (error) {
-    if (!(error instanceof ProviderError) || error.status !== 404) throw error;
-    deps.logger.warn('the input file is gone; which rows the provider refused cannot be told');
+    const isGone = error instanceof ProviderError && error.status === 404;
+    if (!isGone && givenUpFor(error, batch.tries) === null) throw error;
+    deps.logger.warn(
+      { err: error },
+      'the input file cannot be read; which rows the provider refused cannot be told',
+    );
     return 0;
   }
   if (failures.length === 0) return 0;
@@ -53,12 +60,13 @@ async function rowsOfLines(
   deps: Pick<Deps, 'provider'>,
   fileId: string,
   byLine: Map<number, BatchError>,
+  turn: Turn,
   signal: AbortSignal,
 ): Promise<FailedRow[]> {
   const failures: FailedRow[] = [];
   const download = await deps.provider.downloadFile(fileId, signal);
   let number = 0;
-  for await (const lines of splitLines(inFull(download, fileId))) {
+  for await (const lines of splitLines(inFull(download, fileId, turn))) {
     for (const line of lines) {
       number += 1;
       const error = byLine.get(number);
@@ -72,7 +80,12 @@ async function rowsOfLines(
   return failures;
 }
 
+/** The file was ours; what comes back may be anything. */
 function customIdIn(line: string): string {
-  const { custom_id: customId } = JSON.parse(line) as { custom_id?: unknown };
-  return typeof customId === 'string' ? customId : '';
+  try {
+    const { custom_id: customId } = JSON.parse(line) as { custom_id?: unknown };
+    return typeof customId === 'string' ? customId : '';
+  } catch {
+    return '';
+  }
 }

@@ -1,156 +1,178 @@
 import type { Deps } from '../deps.ts';
 import { isDatabaseAway, messageOf, ProviderError } from '../errors.ts';
-import { verdictOf } from '../pipeline/error-classes.ts';
-import { classOfCode } from '../pipeline/provider-codes.ts';
-import type { EndedBatch, Lease, Verdict } from '../store/store.ts';
-import { loadPipeline } from '../submission/compiled.ts';
-import { harvestFile } from './harvest-file.ts';
+import type { EndedBatch, Lease } from '../store/store.ts';
+import { type Compiled, loadPipeline } from '../submission/compiled.ts';
+import { foundNoRoom, innocent, verdictOnTheRest } from './harvest-endings.ts';
+import { harvestFile, type Seen } from './harvest-file.ts';
 import { harvestRefused } from './harvest-refused.ts';
-import { inParallel } from './in-parallel.ts';
 import type { Counts, RunOptions } from './job.ts';
+import { takeTurns } from './take-turns.ts';
+import { Turn, type TurnLimits } from './turn.ts';
+import { givenUpFor } from './unreadable.ts';
 
-const concurrency = 2;
+// A file is mostly waited for: at the provider, then in the database.
+const lanes = 3;
+
+export type HarvestOptions = RunOptions & {
+  /** false: batches that give no trouble; true: the others; without it: all. */
+  again?: boolean;
+  turn?: Partial<TurnLimits>;
+};
 
 /**
- * Reads the files of ended batches into their tables, then deletes them at the provider. A batch whose
- * harvest fails is tried again from the position that it reached; a crash leaves it to whoever finds its
- * lease run out. Nothing is applied twice: each slice commits with its position.
+ * Reads the files of ended batches into their tables, then deletes them at the provider. A batch whose harvest fails is
+ * tried again, later each time, from the position that it reached; a crash leaves it to the worker that finds its lease run
+ * out. Nothing is applied twice: each slice commits with its position. A batch that takes long takes one lane alone, and
+ * only for a turn.
  */
-export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> {
-  if (options.signal.aborted) return { claimed: 0, harvested: 0, failed: 0, more: 0 };
-  const lease = await deps.store.takeLease();
-  try {
-    return await harvestSome(deps, lease, options);
-  } finally {
-    lease.hold.end();
-  }
-}
-
-async function harvestSome(deps: Deps, lease: Lease, options: RunOptions): Promise<Counts> {
-  const batches = await lease.claimEndedBatches(options.limit);
-  if (batches.length > 0) await deps.reached?.('harvest_claimed');
-  // Once the lease is lost, another may be reading the same files.
-  const signal = AbortSignal.any([options.signal, lease.hold.signal]);
-  const untouched = new Set(batches.map((batch) => batch.batch_id));
-  let harvested = 0;
-  let failed = 0;
-  try {
-    await inParallel(batches, concurrency, signal, async (batch) => {
-      untouched.delete(batch.batch_id);
-      const logger = deps.logger.child({ batch: batch.batch_id });
-      let isHarvested = batch.state === 'harvested';
+export async function runOnce(deps: Deps, options: HarvestOptions): Promise<Counts> {
+  const { limit, again = null, signal } = options;
+  const counts = { harvested: 0, failed: 0 };
+  const claimed = await takeTurns<Claimed>({
+    ...{ lanes, limit, signal },
+    claim: () => claim(deps, again),
+    work: async ({ lease, batch }) => {
       try {
-        if (!isHarvested) {
-          isHarvested = await harvest({ ...deps, logger }, lease, batch, signal);
-          if (!isHarvested) return;
-          harvested += 1;
-        }
-        await cleanUp(deps, lease, batch, signal);
-      } catch (error) {
-        failed += 1;
-        const message = messageOf(error);
-        const what = isHarvested ? 'cleaning up broke off' : 'the harvest broke off';
-        if (isDatabaseAway(error)) logger.warn(`${what}; it is taken up again where it was: ${message}`);
-        else logger.error({ err: error }, `${what}; it is taken up again where it was`);
-        await lease.letGoOfBatch(batch.batch_id, message);
-        // Files that are left, a database that is away, or the service's own end, say nothing about the pipeline.
-        if (!isHarvested && !signal.aborted && !isDatabaseAway(error))
-          await deps.store.notePipelineProblem(batch.pipeline_id, message);
+        const logger = deps.logger.child({ batch: batch.batch_id });
+        const ends = await takeOn({ ...deps, logger }, lease, batch, new Turn(options.turn), signal);
+        for (const end of ends) counts[end] += 1;
+      } finally {
+        lease.hold.end();
       }
-    });
-  } finally {
-    // The service stops, or the store failed: nobody need wait for these leases to run out.
-    for (const batchId of untouched) await lease.letGoOfBatch(batchId, null);
-  }
-  return {
-    claimed: batches.length,
-    harvested,
-    failed,
-    more: batches.length === options.limit && failed === 0 ? 1 : 0,
-  };
+    },
+  });
+  return { claimed, ...counts, more: claimed === limit && counts.failed === 0 ? 1 : 0 };
 }
 
-async function harvest(deps: Deps, lease: Lease, batch: EndedBatch, signal: AbortSignal): Promise<boolean> {
+type Claimed = { lease: Lease; batch: EndedBatch };
+
+async function claim(deps: Deps, again: boolean | null): Promise<Claimed | null> {
+  const lease = await deps.store.takeLease();
+  let batch: EndedBatch | undefined;
+  try {
+    [batch] = await lease.claimEndedBatches(1, again);
+    if (!batch) return null;
+    await deps.reached?.('harvest_claimed');
+    return { lease, batch };
+  } finally {
+    if (!batch) lease.hold.end();
+  }
+}
+
+/**
+ * Harvests a batch and cleans up after it, or lets go of it with what went wrong; resolves with what to count. Rejects only
+ * where that cannot be noted.
+ */
+async function takeOn(
+  deps: Deps,
+  lease: Lease,
+  batch: EndedBatch,
+  turn: Turn,
+  stopped: AbortSignal,
+): Promise<('harvested' | 'failed')[]> {
+  const { logger } = deps;
+  // Once the lease is lost, another may be reading the same files.
+  const signal = AbortSignal.any([stopped, lease.hold.signal]);
+  const ends: ('harvested' | 'failed')[] = [];
+  try {
+    if (batch.state === 'ended') {
+      if (!(await harvest(deps, lease, batch, turn, signal))) return ends;
+      ends.push('harvested');
+    }
+    await cleanUp(deps, lease, batch, signal);
+  } catch (error) {
+    const isHarvested = batch.state === 'harvested' || ends.length > 0;
+    ends.push('failed');
+    const message = messageOf(error);
+    const what = isHarvested ? 'cleaning up broke off' : 'the harvest broke off';
+    if (isDatabaseAway(error)) logger.warn(`${what}; it is taken up again where it was: ${message}`);
+    else logger.error({ err: error }, `${what}; it is taken up again where it was`);
+    // The service's own end, or the database's, is no try.
+    const isOurs = signal.aborted || isDatabaseAway(error);
+    await lease.letGoOfBatch(batch.batch_id, isOurs ? null : message);
+    // Files that are left say nothing about the pipeline.
+    if (!isHarvested && !isOurs) await deps.store.notePipelineProblem(batch.pipeline_id, message);
+  }
+  return ends;
+}
+
+async function harvest(
+  deps: Deps,
+  lease: Lease,
+  batch: EndedBatch,
+  turn: Turn,
+  signal: AbortSignal,
+): Promise<boolean> {
   const pipeline = await loadPipeline(deps, batch.pipeline_id, batch.pipeline_version);
-  const gone: string[] = [];
+  let unread: string[] = [];
   let refused = 0;
   if (pipeline) {
-    const files = [
-      { file: 'output' as const, id: batch.output_file_id, position: batch.output_position },
-      { file: 'error' as const, id: batch.error_file_id, position: batch.error_position },
-    ];
-    for (const { file, id, position } of files) {
-      if (id === null) continue;
-      try {
-        const result = { batchId: batch.batch_id, file, id, position };
-        if (await harvestFile(deps, lease, pipeline, result, signal)) continue;
-        deps.logger.warn('another worker took the batch over');
-        return false;
-      } catch (error) {
-        if (!isGone(error) || !(await lease.noteGoneFile(batch.batch_id))) throw error;
-        deps.logger.error({ file: id }, 'the provider has lost a result file; rows that it held are missing');
-        gone.push(file);
-      }
-    }
+    const read = await readFiles(deps, lease, pipeline, batch, turn, signal);
+    if (read === null) return false;
+    unread = read;
     if (batch.provider_status === 'failed') {
-      const named = await harvestRefused(deps, lease, batch, signal);
+      const named = await harvestRefused(deps, lease, batch, turn, signal);
       if (named === null) return false;
       refused = named;
     }
   }
   await deps.reached?.('files_applied');
-  const rest = refused > 0 ? innocent : verdictOnTheRest(batch, gone);
+  const rest = refused > 0 ? innocent : verdictOnTheRest(batch, unread);
   const missing = await lease.finishHarvest(batch.batch_id, rest, foundNoRoom(batch));
   if (missing === null) return false;
   if (missing > 0) deps.metrics.rows.inc({ outcome: 'failed' }, missing);
   await deps.reached?.('harvest_finished');
-  await deps.store.notePipelineProblem(batch.pipeline_id, null);
+  await deps.store.notePipelineProblem(batch.pipeline_id, unread.length > 0 ? unread.join(' ') : null);
   deps.logger.info({ status: batch.provider_status, missing }, 'batch harvested');
   return true;
 }
 
-function isGone(error: unknown): boolean {
-  return error instanceof ProviderError && error.status === 404;
-}
-
-type Ending = Pick<EndedBatch, 'provider_status' | 'provider_errors'>;
-
-/** Rows of a batch that was refused for the sake of others. */
-const innocent: Verdict = {
-  ...verdictOf('batch_rejected', null, 'The provider refused the batch for other rows of it.'),
-  ...{ counted: false, noted: false },
-};
-
-/** Whether the provider turned the batch away because the model's queue was full. */
-function foundNoRoom({ provider_status: status, provider_errors: errors }: Ending): boolean {
-  return status === 'failed' && errors?.[0]?.code === 'token_limit_exceeded';
-}
-
-/** What a row is that neither file mentions follows from how its batch ended. */
-export function verdictOnTheRest(batch: Ending, goneFiles: string[] = []): Verdict {
-  if (goneFiles.length > 0) {
-    return verdictOf('missing', null, `The provider has lost the batch's ${goneFiles.join(' and ')} file.`);
-  }
-  switch (batch.provider_status) {
-    case 'gone':
-      return verdictOf('missing', null, 'The provider does not know the batch any more.');
-    case 'expired':
-      return verdictOf('batch_expired', null, 'The batch ran out of time before this request.');
-    case 'cancelled':
-      return verdictOf('batch_cancelled', null, 'The batch was cancelled before this request.');
-    case 'failed': {
-      const [error] = batch.provider_errors ?? [];
-      const code = error?.code ?? null;
-      const message = `The provider refused the batch: ${error?.message ?? 'it gave no reason'}`;
-      // The same work is sent again when there is room, and no row hears of it.
-      if (foundNoRoom(batch))
-        return { ...verdictOf('rate_limited', code, message), counted: false, noted: false };
-      const isQuota = classOfCode(code) === 'quota_exhausted';
-      return verdictOf(isQuota ? 'quota_exhausted' : 'batch_rejected', code, message);
+/** Reads both files; resolves with why one was not read to its end, or null where the batch is for another run. */
+async function readFiles(
+  deps: Deps,
+  lease: Lease,
+  pipeline: Compiled,
+  batch: EndedBatch,
+  turn: Turn,
+  signal: AbortSignal,
+): Promise<string[] | null> {
+  const files = [
+    { file: 'output' as const, id: batch.output_file_id, position: batch.output_position },
+    { file: 'error' as const, id: batch.error_file_id, position: batch.error_position },
+  ];
+  const seen: Seen = { written: batch.rows_enriched, strangeLines: batch.strange_lines };
+  const unread: string[] = [];
+  for (const { file, id, position } of files) {
+    if (id === null) continue;
+    try {
+      const end = await harvestFile(deps, lease, pipeline, { batch, file, id, position }, seen, turn, signal);
+      if (end === 'read') continue;
+      if (end === 'lost') deps.logger.warn('another worker took the batch over');
+      else await lease.letGoOfBatch(batch.batch_id, null);
+      return null;
+    } catch (error) {
+      const reason = await givenUp(lease, batch, file, error);
+      if (reason === null) throw error;
+      deps.logger.error({ err: error, file: id }, 'a result file is given up; rows that it held are missing');
+      unread.push(reason);
     }
-    default:
-      return verdictOf('missing', null, 'Neither the output nor the error file has a line for this row.');
   }
+  return unread;
+}
+
+/** Why a file is not read again; null where it is. */
+async function givenUp(
+  lease: Lease,
+  batch: EndedBatch,
+  file: string,
+  error: unknown,
+): Promise<string | null> {
+  if (error instanceof ProviderError && error.status === 404) {
+    if (!(await lease.noteGoneFile(batch.batch_id))) return null;
+    return `The provider has lost the batch's ${file} file.`;
+  }
+  const reason = givenUpFor(error, batch.tries);
+  return reason === null ? null : `The batch's ${file} file cannot be read: ${reason}`;
 }
 
 async function cleanUp(deps: Deps, lease: Lease, batch: EndedBatch, signal: AbortSignal): Promise<void> {

@@ -42,15 +42,30 @@ export function startJobs(
         name: 'poll',
         cron: config.ROWMILL_POLL_CRON,
         limit: 10_000,
-        run: (options) => poll.runOnce(deps, options),
+        run: (options) => poll.runOnce(deps, { ...options, again: false }),
         // What ended makes room in the provider's queue, and what is harvested in a budget.
         wakes: (counts) => ((counts.ended ?? 0) > 0 ? ['harvest', 'submit'] : []),
       },
       {
         name: 'harvest',
         cron: config.ROWMILL_POLL_CRON,
-        limit: 4,
-        run: (options) => harvest.runOnce(deps, options),
+        limit: 100,
+        run: (options) => harvest.runOnce(deps, { ...options, again: false }),
+        wakes: (counts) => ((counts.harvested ?? 0) > 0 ? ['submit'] : []),
+      },
+      // Batches that gave trouble have jobs of their own: they may take as long as they like.
+      {
+        name: 'poll_again',
+        cron: config.ROWMILL_POLL_CRON,
+        limit: 100,
+        run: (options) => poll.runOnce(deps, { ...options, again: true }),
+        wakes: (counts) => ((counts.ended ?? 0) > 0 ? ['harvest', 'submit'] : []),
+      },
+      {
+        name: 'harvest_again',
+        cron: config.ROWMILL_POLL_CRON,
+        limit: 20,
+        run: (options) => harvest.runOnce(deps, { ...options, again: true }),
         wakes: (counts) => ((counts.harvested ?? 0) > 0 ? ['submit'] : []),
       },
       {

@@ -1,6 +1,7 @@
 import type { Deps } from '../deps.ts';
 import { messageOf, ProviderError } from '../errors.ts';
 import type { ProviderBatch } from '../provider/provider.ts';
+import { sqlStateOf } from '../store/sql-error.ts';
 import type { DuePoll } from '../store/store.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Counts, RunOptions } from './job.ts';
@@ -12,25 +13,44 @@ const togetherFrom = 20;
 const recordedAtOnce = 500;
 const highestCount = 2_147_483_647;
 
+export type PollOptions = RunOptions & {
+  /** false: batches that give no trouble; true: the others; without it: all. */
+  again?: boolean;
+  /** How long one look may take, 30 s without it. */
+  lookMs?: number;
+};
+
 /**
- * Looks at the running batches that are due, many of them together in the provider's list. A look that fails changes
- * nothing: the batch is due again later. Two workers at once look at different batches.
+ * Looks at the running batches that are due, many of them together in the provider's list. A look that fails, or takes too
+ * long, changes nothing: the batch is due again later. Two workers at once look at different batches.
  */
-export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> {
-  const { signal } = options;
+export async function runOnce(deps: Deps, options: PollOptions): Promise<Counts> {
+  const { signal, again = null, lookMs = 30_000 } = options;
   if (signal.aborted) return { polled: 0, ended: 0, failed: 0, more: 0 };
-  const due = await deps.store.claimDuePolls(options.limit, togetherFrom);
+  const due = await deps.store.claimDuePolls(options.limit, togetherFrom, again);
   if (due.length > 0) await deps.reached?.('polls_claimed');
   const byId = new Map(due.map((poll) => [poll.provider_batch_id, poll]));
   let ended = 0;
   let failed = 0;
 
+  const note = async (poll: DuePoll, error: unknown) => {
+    failed += 1;
+    // Cut short by the service's own end, it says nothing about the provider.
+    if (signal.aborted) return;
+    const logger = deps.logger.child({ batch: poll.batch_id, provider_batch: poll.provider_batch_id });
+    logger.warn({ err: error }, 'a look at the batch failed; it is looked at again');
+    const isGone = error instanceof ProviderError && error.status === 404;
+    if (await deps.store.notePollProblem(poll.batch_id, messageOf(error), isGone)) {
+      logger.error('the provider has lost the batch; its rows are tried again');
+      ended += 1;
+    }
+  };
   const record = async (seen: [DuePoll, ProviderBatch][]) => {
     if (seen.length > 0) await deps.reached?.('poll_answered');
     for (let from = 0; from < seen.length; from += recordedAtOnce) {
       const some = seen.slice(from, from + recordedAtOnce);
       // Not `ended += await …`, which reads the sum before the wait: several lanes add to it.
-      const moved = await recordSome(deps, some);
+      const moved = await recordInHalves(deps, some, note);
       ended += moved;
     }
     if (seen.length > 0) await deps.reached?.('poll_recorded');
@@ -42,18 +62,9 @@ export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> 
   // What the list did not show, and what is to be cancelled, one by one.
   await inParallel([...byId.values()], concurrency, signal, async (poll) => {
     try {
-      await record([[poll, await look(deps, poll, signal)]]);
+      await record([[poll, await look(deps, poll, AbortSignal.any([signal, AbortSignal.timeout(lookMs)]))]]);
     } catch (error) {
-      failed += 1;
-      // Cut short by the service's own end, it says nothing about the provider.
-      if (signal.aborted) return;
-      const logger = deps.logger.child({ batch: poll.batch_id, provider_batch: poll.provider_batch_id });
-      logger.warn({ err: error }, 'a look at the batch failed; it is looked at again');
-      const isGone = error instanceof ProviderError && error.status === 404;
-      if (await deps.store.notePollProblem(poll.batch_id, messageOf(error), isGone)) {
-        logger.error('the provider has lost the batch; its rows are tried again');
-        ended += 1;
-      }
+      await note(poll, error);
     }
   });
   return { polled: due.length, ended, failed, more: due.length === options.limit ? 1 : 0 };
@@ -98,6 +109,26 @@ async function look(deps: Deps, poll: DuePoll, signal: AbortSignal): Promise<Pro
 
 function isBeyondCancel(batch: ProviderBatch): boolean {
   return terminal.has(batch.status) || batch.status === 'cancelling';
+}
+
+/** Halves what the database does not take, so that one batch keeps no other from being recorded. */
+async function recordInHalves(
+  deps: Deps,
+  seen: [DuePoll, ProviderBatch][],
+  note: (poll: DuePoll, error: unknown) => Promise<void>,
+): Promise<number> {
+  try {
+    return await recordSome(deps, seen);
+  } catch (error) {
+    if (sqlStateOf(error) === null) throw error;
+    if (seen.length === 1) {
+      await note(seen[0]![0], error);
+      return 0;
+    }
+    const half = Math.floor(seen.length / 2);
+    const first = await recordInHalves(deps, seen.slice(0, half), note);
+    return first + (await recordInHalves(deps, seen.slice(half), note));
+  }
 }
 
 async function recordSome(deps: Deps, seen: [DuePoll, ProviderBatch][]): Promise<number> {

@@ -26,6 +26,12 @@ export type EndedBatch = {
   output_position: number;
   error_position: number;
   keep_files: boolean;
+  /** How often in a row its harvest broke off where it stands. */
+  tries: number;
+  requests: number;
+  rows_enriched: number;
+  /** Lines of its files so far that nobody asked for. */
+  strange_lines: number;
 };
 export type TickCounts = { queued: number; formed: number; posted: number; released: number; more: boolean };
 

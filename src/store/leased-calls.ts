@@ -27,8 +27,8 @@ export function leasedCalls(transport: Transport, worker: string) {
     delay_seconds: verdict.delay_seconds ?? null,
   });
   const { maxRows } = transport;
-  const claim = <Row>(name: string, most: number) =>
-    claimInSlices(most, maxRows, (rows) => transport.rows<Row>(name, { worker, max_batches: rows }));
+  const claim = <Row>(name: string, most: number, more: Record<string, unknown> = {}) =>
+    claimInSlices(most, maxRows, (rows) => transport.rows<Row>(name, { worker, max_batches: rows, ...more }));
   // What cannot be given back is nobody's loss: the lease runs out.
   const giveBack = (name: string, args: Record<string, unknown>) =>
     transport.value<boolean>(name, args).catch(() => false);
@@ -103,7 +103,9 @@ export function leasedCalls(transport: Transport, worker: string) {
         began_seconds_ago: beganSecondsAgo,
       }),
 
-    claimEndedBatches: (maxBatches: number) => claim<EndedBatch>('claim_ended_batches', maxBatches),
+    /** `again`: false for those that give no trouble, true for the others, null for all. */
+    claimEndedBatches: (maxBatches: number, again: boolean | null = null) =>
+      claim<EndedBatch>('claim_ended_batches', maxBatches, { again }),
     /** null: the batch is not under this lease any more, or the slice was applied before. */
     applyResults: (batchId: number, slice: Slice) =>
       transport.value<SliceCounts | null>('apply_results', { batch_id: batchId, worker, ...slice }),

@@ -14,3 +14,11 @@ export class SqlError extends Error {
     if (hint !== null) this.hint = hint;
   }
 }
+
+/** The SQLSTATE of what was caught, whichever way it came; null where Postgres did not refuse anything. */
+export function sqlStateOf(error: unknown): string | null {
+  // Node's own codes, such as EPIPE, have five letters as well.
+  if (!(error instanceof SqlError) && (error as Error | null)?.name !== 'PostgresError') return null;
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
+}

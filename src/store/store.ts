@@ -73,9 +73,10 @@ export function createStore(transport: Transport, worker: string, version: strin
         input_file_id: inputFileId,
       }),
 
-    claimDuePolls: (maxBatches: number, togetherFrom: number) =>
+    /** `again`: false for those that give no trouble, true for the others, null for all. */
+    claimDuePolls: (maxBatches: number, togetherFrom: number, again: boolean | null = null) =>
       claimInSlices(maxBatches, maxRows, (rows) =>
-        transport.rows<DuePoll>('claim_due_polls', { max_batches: rows, together_from: togetherFrom }),
+        transport.rows<DuePoll>('claim_due_polls', { max_batches: rows, together_from: togetherFrom, again }),
       ),
     /** Resolves with the new states of those that were still running. */
     recordPolls: (polls: PollResult[]) =>

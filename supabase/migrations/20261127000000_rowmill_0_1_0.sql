@@ -406,6 +406,7 @@ create table rowmill.batch_processing_details (
   problem text,
   owner text,
   lease_until timestamptz,
+  tries integer not null default 0,
   created_at timestamptz not null default now(),
   submitted_at timestamptz,
   ended_at timestamptz,
@@ -503,6 +504,8 @@ comment on table rowmill.batch_processing_details is
 comment on column rowmill.batch_processing_details.key is
   'Our name for the batch, in the provider''s metadata: an intent whose worker died is found again by it.';
 comment on column rowmill.batch_processing_details.owner is 'The lease that holds it, <worker>/<number>.';
+comment on column rowmill.batch_processing_details.tries is
+  'How often in a row its harvest broke off where it stands, or its files could not be deleted; the next try waits longer each time.';
 comment on column rowmill.batch_processing_details.gone_since is
   'Since when the provider says that it knows no such batch or file; null where it does know it.';
 comment on column rowmill.batch_processing_details.sweep_at is
@@ -1675,7 +1678,8 @@ revoke all on function rowmill.cancel_pipeline from public;
 -- API: worker
 create or replace function rowmill.claim_due_polls(
   max_batches integer,
-  together_from integer -- with so many due, those that soon will be come along: one listing serves all
+  together_from integer, -- with so many due, those that soon will be come along: one listing serves all
+  again boolean default null -- false: batches that give no trouble; true: the others; null: all
 )
 returns table (batch_id bigint, provider_batch_id text, cancel_asked boolean)
 language plpgsql
@@ -1685,12 +1689,23 @@ as $$
 declare
   v_until timestamptz := now();
   v_jitter double precision := 0.2;
+  v_troubled bigint[];
 begin
+  -- One bad batch is no reason to distrust its neighbours; several are.
+  select coalesce(array_agg(t.pipeline_id), '{}') into strict v_troubled
+  from (
+    select b.pipeline_id
+    from rowmill.batch_processing_details as b
+    where b.state = 'running' and b.problem is not null
+    group by b.pipeline_id
+    having count(*) >= 3
+  ) as t;
   if together_from <= (
     select count(*)
     from (
       select from rowmill.batch_processing_details as b
       where b.state = 'running' and b.poll_at <= now()
+      and (claim_due_polls.again is null or claim_due_polls.again = (b.problem is not null or b.pipeline_id = any (v_troubled)))
       limit claim_due_polls.together_from
     ) as due
   ) then
@@ -1703,6 +1718,7 @@ begin
     select b.id
     from rowmill.batch_processing_details as b
     where b.state = 'running' and b.poll_at <= v_until
+    and (claim_due_polls.again is null or claim_due_polls.again = (b.problem is not null or b.pipeline_id = any (v_troubled)))
     order by b.poll_at
     limit claim_due_polls.max_batches
     for update skip locked
@@ -1717,7 +1733,8 @@ begin
 end;
 $$;
 comment on function rowmill.claim_due_polls is
-  'Running batches that are due for a look; each is due again after settings.poll_every, older ones later.';
+  'Running batches that are due for a look; each is due again after settings.poll_every, older ones later. Those at '
+  'which a look failed, and those of a pipeline of which several did, are taken apart from the others, so that they hold up none of them.';
 revoke all on function rowmill.claim_due_polls from public;
 
 -- API: worker
@@ -1929,15 +1946,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update rowmill.batch_processing_details as b
-  set owner = null, lease_until = now() + least(interval '15 seconds', s.lease), problem = let_go_of_batch.problem
+  set
+    owner = null,
+    problem = let_go_of_batch.problem,
+    -- Doubled for each try of a harvest, 10 minutes at most.
+    lease_until = now() + least(least(interval '15 seconds', s.lease) * power(2, least(b.tries, 10)), interval '10 minutes'),
+    tries = b.tries + (b.state in ('ended', 'harvested') and let_go_of_batch.problem is not null)::integer
   from rowmill.settings as s
   where b.id = let_go_of_batch.batch_id and b.owner = let_go_of_batch.worker;
   return found;
 end;
 $$;
 comment on function rowmill.let_go_of_batch is
-  'Leaves a batch in the state that it is in, for whoever comes by in a quarter of a minute (or a lease, where that is shorter), '
-  'with what went wrong.';
+  'Leaves a batch in the state that it is in, with what went wrong, for the next worker in a quarter of a minute (or a lease, where '
+  'that is shorter). One whose harvest broke off waits longer each time; a null problem counts as no try.';
 revoke all on function rowmill.let_go_of_batch from public;
 
 -- API: worker
@@ -9853,6 +9875,22 @@ comment on function rowmill.write_trigger_functions is
   'every statement.';
 revoke all on function rowmill.write_trigger_functions from public;
 
+-- API: internal
+create or replace function rowmill.add_slices(one jsonb, other jsonb)
+returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_object_agg(k.key, case jsonb_typeof(k.value)
+    when 'array' then k.value || (add_slices.other -> k.key)
+    else to_jsonb(k.value::integer + (add_slices.other -> k.key)::integer)
+  end)
+  from jsonb_each(add_slices.one) as k(key, value);
+$$;
+comment on function rowmill.add_slices is 'The result of write_slice for two parts of a slice: numbers added, lists joined.';
+revoke all on function rowmill.add_slices from public;
+
 -- API: worker
 create or replace function rowmill.apply_results(
   batch_id bigint,
@@ -9917,7 +9955,8 @@ begin
     output_tokens = rowmill.clamped(b.output_tokens + coalesce(rowmill.clamped(apply_results.output_tokens), 0)),
     billed_requests = b.billed_requests + apply_results.billed_requests,
     problem = null,
-    gone_since = null
+    gone_since = null,
+    tries = 0
   where b.id = v_batch.id;
   return v_counts;
 end;
@@ -9986,11 +10025,15 @@ comment on function rowmill.apply_slice is
 revoke all on function rowmill.apply_slice from public;
 
 -- API: worker
-create or replace function rowmill.claim_ended_batches(worker text, max_batches integer)
+create or replace function rowmill.claim_ended_batches(
+  worker text,
+  max_batches integer,
+  again boolean default null -- false: batches that give no trouble; true: the others; null: all
+)
 returns table (
   batch_id bigint, state text, pipeline_id bigint, provider_status text, provider_errors jsonb,
   input_file_id text, output_file_id text, error_file_id text, output_position bigint, error_position bigint, keep_files boolean,
-  pipeline_version integer
+  pipeline_version integer, tries integer, requests integer, rows_enriched integer, strange_lines bigint
 )
 language sql
 security definer -- the worker has no rights on the tables
@@ -10008,13 +10051,25 @@ as $$
     where rowmill.structure_problem(e.pipeline_id) is null
     or not exists (select from pg_class as c where c.oid = p.source)
     or not exists (select from pg_class as c where c.oid = p.target)
+  ), troubled as materialized (
+    -- One bad batch is no reason to distrust its neighbours; several are.
+    select b.pipeline_id
+    from rowmill.batch_processing_details as b
+    where b.state in ('ended', 'harvested') and b.tries > 0
+    group by b.pipeline_id
+    having count(*) >= 3
   ), found as (
     select b.id
     from rowmill.batch_processing_details as b
     where b.state in ('ended', 'harvested')
     and (b.lease_until is null or b.lease_until < now())
     and (b.state = 'harvested' or b.pipeline_id in (select r.pipeline_id from readable as r))
-    order by b.ended_at
+    and (
+      claim_ended_batches.again is null
+      or claim_ended_batches.again = (b.tries > 0 or b.pipeline_id in (select t.pipeline_id from troubled as t))
+    )
+    -- Those that were tried take turns.
+    order by b.lease_until nulls first, b.ended_at
     limit claim_ended_batches.max_batches
     for update of b skip locked
   )
@@ -10023,10 +10078,13 @@ as $$
   from found, rowmill.settings as s
   where b.id = found.id
   returning b.id, b.state, b.pipeline_id, b.provider_status, b.provider_errors,
-    b.input_file_id, b.output_file_id, b.error_file_id, b.output_position, b.error_position, s.keep_files, b.pipeline_version;
+    b.input_file_id, b.output_file_id, b.error_file_id, b.output_position, b.error_position, s.keep_files, b.pipeline_version, b.tries,
+    b.requests, b.rows_enriched, b.lines_unknown + b.lines_duplicate;
 $$;
 comment on function rowmill.claim_ended_batches is
-  'Takes, under a lease, batches whose results are to be read (ended) or whose files are to be deleted (harvested).';
+  'Takes, under a lease, batches whose results are to be read (ended) or whose files are to be deleted (harvested). '
+  'Those that failed before, and those of a pipeline of which several did, are taken apart from the others, so that they hold up '
+  'none of them.';
 revoke all on function rowmill.claim_ended_batches from public;
 
 -- API: internal
@@ -10140,6 +10198,27 @@ comment on function rowmill.fail_answer is
 revoke all on function rowmill.fail_answer from public;
 
 -- API: internal
+create or replace function rowmill.fault_of(sqlstate text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when left(fault_of.sqlstate, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX') then 'system'
+    when left(fault_of.sqlstate, 2) in ('0A', '42') then 'statement'
+    else 'row'
+  end;
+$$;
+comment on function rowmill.fault_of is
+  'What an error of a write speaks of, by its SQLSTATE. "system": connection, transaction state, deadlock, resources, locks, an '
+  'operator, the system; the same write may succeed later. "statement": rights, missing objects, features; mostly every row has '
+  'it. "row": data, limits such as the size of an index entry, constraints, whatever a trigger raises under a code of its own.';
+revoke all on function rowmill.fault_of from public;
+
+-- API: internal
 create or replace function rowmill.fills_inputs_of(filling rowmill.pipelines, reading rowmill.pipelines)
 returns boolean
 language sql
@@ -10213,7 +10292,7 @@ begin
   end if;
   perform rowmill.settle_money(finish_harvest.batch_id);
   update rowmill.batch_processing_details as b
-  set state = 'harvested', rows_failed = b.rows_failed + v_rest
+  set state = 'harvested', tries = 0, rows_failed = b.rows_failed + v_rest
   where b.id = finish_harvest.batch_id;
   if finish_harvest.found_no_room then
     perform rowmill.note_full_queue(v_batch.model, v_batch.reserved_tokens);
@@ -10670,6 +10749,41 @@ comment on function rowmill.settle_failures is
 revoke all on function rowmill.settle_failures from public;
 
 -- API: internal
+create or replace function rowmill.settle_refused(
+  batch rowmill.batch_processing_details,
+  counts jsonb -- as write_slice returns them
+)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_refused jsonb := counts -> 'refused';
+  v_passed integer := (counts ->> 'enriched')::integer;
+  v_first record;
+  v_failed integer;
+begin
+  select r.sqlstate, r.message into v_first
+  from jsonb_to_recordset(v_refused) as r(sqlstate text, message text, is_row boolean)
+  where not r.is_row
+  limit 1;
+  -- A missing right or object is the operator's to give, and every answer waits for it. Where other rows of the slice
+  -- passed, or more of the batch before, it is these rows'.
+  if found and v_passed = 0 and jsonb_array_length(v_refused) >= batch.rows_enriched
+    and not exists (select from jsonb_array_elements(v_refused) as r(value) where (r.value -> 'is_row')::boolean) then
+    raise exception using errcode = v_first.sqlstate, message = v_first.message;
+  end if;
+  select coalesce(sum(rowmill.fail_answer(batch, r.answer, r.sqlstate, r.message)), 0) into strict v_failed
+  from jsonb_to_recordset(v_refused) as r(answer jsonb, sqlstate text, message text);
+  return counts - 'refused' || jsonb_build_object('failed', v_failed);
+end;
+$$;
+comment on function rowmill.settle_refused is
+  'Fails the rows whose answers Postgres refused, each with its reason; returns the counts with them. Where every row of a slice is '
+  'refused for a right or an object that is missing, it raises that instead: the slice can be tried again.';
+revoke all on function rowmill.settle_refused from public;
+
+-- API: internal
 create or replace function rowmill.settle_rest(
   batch_id bigint, error_class text, code text, message text, retried boolean, counted boolean, noted boolean, delay_seconds integer
 )
@@ -10822,6 +10936,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pipeline rowmill.pipelines;
+  v_parts rowmill.source_parts;
   v_refused integer := 0;
   v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}'::jsonb;
 begin
@@ -10853,16 +10968,18 @@ begin
     end if;
   end if;
 
-  v_counts := rowmill.write_slice(
-    batch, write_answers.chunk_ids, rowmill.source_parts_of(v_pipeline.id, batch.pipeline_version), write_answers.answers,
-    write_answers.heals, write_answers.queue_position, v_pipeline.version > 1
-  );
+  v_parts := rowmill.source_parts_of(v_pipeline.id, batch.pipeline_version);
+  v_counts := rowmill.write_slice(batch, write_answers.chunk_ids, v_parts, write_answers.answers, rowmill.slice_sql(
+    v_pipeline.id, v_parts, write_answers.heals, write_answers.queue_position, v_pipeline.version > 1
+  ));
+  v_counts := case when v_counts -> 'refused' = '[]' then v_counts - 'refused' else rowmill.settle_refused(batch, v_counts) end;
   return v_counts || jsonb_build_object('stale', (v_counts ->> 'stale')::integer + v_refused);
 end;
 $$;
 comment on function rowmill.write_answers is
   'Writes the answers of a batch under its version, and settles their rows in flight. One for a row that a newer version has '
-  'answered is refused, and counts as stale. Returns {"enriched", "stale", "gone", "failed"}.';
+  'answered is refused, and counts as stale; one that Postgres refuses fails its row alone. Returns {"enriched", "stale", "gone", '
+  '"failed"}.';
 revoke all on function rowmill.write_answers from public;
 
 -- API: internal
@@ -10871,9 +10988,7 @@ create or replace function rowmill.write_slice(
   chunk_ids bigint[],
   parts rowmill.source_parts,
   answers jsonb, -- [{"c": chunk, "n", "h": hash, "o0": value, …}]
-  heals boolean, -- these three as slice_sql has them
-  queue_position bigint,
-  notes_version boolean
+  statement text -- of slice_sql
 )
 returns jsonb
 language plpgsql
@@ -10884,49 +10999,48 @@ declare
   v_stale integer;
   v_state text;
   v_message text;
+  v_fault text;
   v_half integer := jsonb_array_length(answers) / 2;
-  v_left jsonb;
-  v_right jsonb;
 begin
   begin
-    v_slice := rowmill.run_slice(batch, write_slice.chunk_ids, parts, write_slice.answers, rowmill.slice_sql(
-      batch.pipeline_id, parts, write_slice.heals, write_slice.queue_position, write_slice.notes_version
-    ));
+    v_slice := rowmill.run_slice(batch, write_slice.chunk_ids, parts, write_slice.answers, write_slice.statement);
   exception
-    when others then
+    -- "others" leaves out assertions, which a trigger may make.
+    when others or assert_failure then
       get stacked diagnostics v_state = returned_sqlstate, v_message = message_text;
-      -- No row's fault, and none may lose its answer to it: connection, transaction state, deadlocks, rights and
-      -- missing objects, resources, locks, an operator, the system. The rest is the row's own: data, constraints,
-      -- and whatever the user's triggers raise, under codes of their own as well.
-      if left(v_state, 2) in ('08', '0A', '25', '40', '42', '53', '54', '55', '57', '58', 'XX') then
+      v_fault := rowmill.fault_of(v_state);
+      -- No row may lose its answer to the system's state.
+      if v_fault = 'system' then
         raise;
       end if;
-      if v_half = 0 then
-        return jsonb_build_object('enriched', 0, 'stale', 0, 'gone', 0, 'failed',
-          rowmill.fail_answer(batch, write_slice.answers -> 0, v_state, v_message));
+      if v_fault = 'statement' then
+        -- What the statement itself lacks, it lacks without a row as well: that is raised here.
+        perform rowmill.run_slice(batch, write_slice.chunk_ids, parts, '[]', write_slice.statement);
       end if;
-      -- Halves, until the stranger stands alone and its neighbours are written.
-      v_left := rowmill.write_slice(batch, write_slice.chunk_ids, parts,
-        jsonb_path_query_array(write_slice.answers, '$[0 to $last]', jsonb_build_object('last', v_half - 1)),
-        write_slice.heals, write_slice.queue_position, write_slice.notes_version);
-      v_right := rowmill.write_slice(batch, write_slice.chunk_ids, parts,
-        jsonb_path_query_array(write_slice.answers, '$[$first to last]', jsonb_build_object('first', v_half)),
-        write_slice.heals, write_slice.queue_position, write_slice.notes_version);
-      return (
-        select jsonb_object_agg(k.key, (v_left ->> k.key)::integer + (v_right ->> k.key)::integer)
-        from jsonb_object_keys(v_left) as k(key)
-      );
+      if v_half > 0 then
+        -- Halves, until the stranger stands alone and its neighbours are written.
+        return rowmill.add_slices(
+          rowmill.write_slice(batch, write_slice.chunk_ids, parts,
+            jsonb_path_query_array(write_slice.answers, '$[0 to $last]', jsonb_build_object('last', v_half - 1)), write_slice.statement),
+          rowmill.write_slice(batch, write_slice.chunk_ids, parts,
+            jsonb_path_query_array(write_slice.answers, '$[$first to last]', jsonb_build_object('first', v_half)), write_slice.statement)
+        );
+      end if;
+      return jsonb_build_object('enriched', 0, 'stale', 0, 'gone', 0, 'failed', 0, 'refused', jsonb_build_array(jsonb_build_object(
+        'answer', write_slice.answers -> 0, 'sqlstate', v_state, 'message', v_message, 'is_row', v_fault = 'row'
+      )));
   end;
 
   v_stale := case when v_slice.unwritten is null then 0 else rowmill.queue_stale(batch.pipeline_id, parts, v_slice.unwritten) end;
   return jsonb_build_object(
-    'enriched', v_slice.written, 'stale', v_stale, 'gone', v_slice.taken - v_slice.written - v_stale, 'failed', 0
+    'enriched', v_slice.written, 'stale', v_stale, 'gone', v_slice.taken - v_slice.written - v_stale, 'failed', 0, 'refused', '[]'::jsonb
   );
 end;
 $$;
 comment on function rowmill.write_slice is
-  'Writes answers over the very inputs that they were computed from, and settles their rows in flight. A value that Postgres '
-  'refuses fails its row alone. Returns {"enriched", "stale", "gone", "failed"}.';
+  'Writes answers over the very inputs that they were computed from, and settles their rows in flight. Returns {"enriched", "stale", '
+  '"gone", "failed": 0, "refused": [{"answer", "sqlstate", "message", "is_row"}]}: the refused ones, each of which Postgres refuses '
+  'alone, are in flight still. Raises what is no row''s fault.';
 revoke all on function rowmill.write_slice from public;
 
 -- API: internal

@@ -69,15 +69,4 @@ describe('a harvest whose lease is not sure any more', () => {
     expect(world.fake.files.size).toBe(0);
     expect(await batches(world)).toMatchObject([{ state: 'done' }]);
   });
-
-  it('takes no further batch', async () => {
-    for (const film of [1, 2, 3, 4, 5]) {
-      await ended(world, 'completed', { output: answers(await submitted(world, film, film)) });
-    }
-    world.fake.before.downloadFile = lose;
-    await harvest.runOnce(worker, options());
-    // Two at a time were in hand.
-    expect(world.fake.called('downloadFile')).toHaveLength(2);
-    expect((await batches(world)).filter((batch) => batch.owner !== null)).toEqual([]);
-  });
 });

@@ -97,15 +97,15 @@ describe('the harvest job', () => {
     expect(await batches(world)).toMatchObject([{ state: 'ended', owner: null }]);
   });
 
-  it('lets go of the batches whose turn had not come when the service stops', async () => {
+  it('takes no batch whose turn has not come when the service stops', async () => {
     await endSeveral(5);
     const abort = new AbortController();
     world.fake.before.downloadFile = () => abort.abort(new Error('the service stops'));
     const counts = await harvest.runOnce(world.worker, options({ signal: abort.signal }));
-    expect(counts.claimed).toBe(5);
+    expect(counts.claimed).toBeLessThanOrEqual(3);
     const after = await batches(world);
     expect(after.filter((batch) => batch.owner !== null)).toEqual([]);
-    expect(after.filter((batch) => batch.state === 'ended').length).toBeGreaterThanOrEqual(3);
+    expect(after.filter((batch) => batch.state === 'ended').length).toBeGreaterThanOrEqual(2);
     delete world.fake.before.downloadFile;
     await passTime(world, '20 seconds');
     await harvest.runOnce(world.another('w2'), options());
@@ -200,7 +200,8 @@ describe('the harvest job', () => {
       await passTime(world, '3 minutes');
       await (await another.store.takeLease()).claimEndedBatches(1);
     };
-    expect(await harvest.runOnce(world.worker, options())).toMatchObject({ harvested: 0, failed: 0 });
+    const once = options({ limit: 1 });
+    expect(await harvest.runOnce(world.worker, once)).toMatchObject({ harvested: 0, failed: 0 });
     expect(await summaries(world)).toEqual([null, null, null]);
     expect(await batches(world)).toMatchObject([{ state: 'ended', owner: 'w2/1', output_position: 0 }]);
   });
@@ -261,7 +262,7 @@ describe('the harvest job', () => {
     expect(await batchStates(world)).toEqual(['ended', 'done', 'done']);
   });
 
-  it('lets go of the batches whose turn had not come when the store fails', async () => {
+  it('takes no batch whose turn has not come when the store fails', async () => {
     await endSeveral(5);
     world.fake.before.downloadFile = () => {
       throw providerError('ambiguous');
@@ -270,7 +271,7 @@ describe('the harvest job', () => {
     const broken = world.another('broken', { store: { notePipelineProblem } });
     await expect(harvest.runOnce(broken, options())).rejects.toThrow('out of reach');
     expect((await batches(world)).map((batch) => batch.owner)).toEqual(Array(5).fill(null));
-    expect(world.fake.called('downloadFile')).toHaveLength(2);
+    expect(world.fake.called('downloadFile').length).toBeLessThanOrEqual(3);
   });
 
   it('a batch that could not be let go of is not renewed, and whoever finds its lease run out goes on', async () => {

@@ -11,6 +11,7 @@ create table rowmill.batch_processing_details (
   problem text,
   owner text,
   lease_until timestamptz,
+  tries integer not null default 0,
   created_at timestamptz not null default now(),
   submitted_at timestamptz,
   ended_at timestamptz,
@@ -108,6 +109,8 @@ comment on table rowmill.batch_processing_details is
 comment on column rowmill.batch_processing_details.key is
   'Our name for the batch, in the provider''s metadata: an intent whose worker died is found again by it.';
 comment on column rowmill.batch_processing_details.owner is 'The lease that holds it, <worker>/<number>.';
+comment on column rowmill.batch_processing_details.tries is
+  'How often in a row its harvest broke off where it stands, or its files could not be deleted; the next try waits longer each time.';
 comment on column rowmill.batch_processing_details.gone_since is
   'Since when the provider says that it knows no such batch or file; null where it does know it.';
 comment on column rowmill.batch_processing_details.sweep_at is

@@ -1,7 +1,8 @@
 -- API: worker
 create or replace function rowmill.claim_due_polls(
   max_batches integer,
-  together_from integer -- with so many due, those that soon will be come along: one listing serves all
+  together_from integer, -- with so many due, those that soon will be come along: one listing serves all
+  again boolean default null -- false: batches that give no trouble; true: the others; null: all
 )
 returns table (batch_id bigint, provider_batch_id text, cancel_asked boolean)
 language plpgsql
@@ -11,12 +12,23 @@ as $$
 declare
   v_until timestamptz := now();
   v_jitter double precision := 0.2;
+  v_troubled bigint[];
 begin
+  -- One bad batch is no reason to distrust its neighbours; several are.
+  select coalesce(array_agg(t.pipeline_id), '{}') into strict v_troubled
+  from (
+    select b.pipeline_id
+    from rowmill.batch_processing_details as b
+    where b.state = 'running' and b.problem is not null
+    group by b.pipeline_id
+    having count(*) >= 3
+  ) as t;
   if together_from <= (
     select count(*)
     from (
       select from rowmill.batch_processing_details as b
       where b.state = 'running' and b.poll_at <= now()
+      and (claim_due_polls.again is null or claim_due_polls.again = (b.problem is not null or b.pipeline_id = any (v_troubled)))
       limit claim_due_polls.together_from
     ) as due
   ) then
@@ -29,6 +41,7 @@ begin
     select b.id
     from rowmill.batch_processing_details as b
     where b.state = 'running' and b.poll_at <= v_until
+    and (claim_due_polls.again is null or claim_due_polls.again = (b.problem is not null or b.pipeline_id = any (v_troubled)))
     order by b.poll_at
     limit claim_due_polls.max_batches
     for update skip locked
@@ -43,5 +56,6 @@ begin
 end;
 $$;
 comment on function rowmill.claim_due_polls is
-  'Running batches that are due for a look; each is due again after settings.poll_every, older ones later.';
+  'Running batches that are due for a look; each is due again after settings.poll_every, older ones later. Those at '
+  'which a look failed, and those of a pipeline of which several did, are taken apart from the others, so that they hold up none of them.';
 revoke all on function rowmill.claim_due_polls from public;

@@ -62,7 +62,8 @@ begin
     output_tokens = rowmill.clamped(b.output_tokens + coalesce(rowmill.clamped(apply_results.output_tokens), 0)),
     billed_requests = b.billed_requests + apply_results.billed_requests,
     problem = null,
-    gone_since = null
+    gone_since = null,
+    tries = 0
   where b.id = v_batch.id;
   return v_counts;
 end;

@@ -1,9 +1,13 @@
 -- API: worker
-create or replace function rowmill.claim_ended_batches(worker text, max_batches integer)
+create or replace function rowmill.claim_ended_batches(
+  worker text,
+  max_batches integer,
+  again boolean default null -- false: batches that give no trouble; true: the others; null: all
+)
 returns table (
   batch_id bigint, state text, pipeline_id bigint, provider_status text, provider_errors jsonb,
   input_file_id text, output_file_id text, error_file_id text, output_position bigint, error_position bigint, keep_files boolean,
-  pipeline_version integer
+  pipeline_version integer, tries integer, requests integer, rows_enriched integer, strange_lines bigint
 )
 language sql
 security definer -- the worker has no rights on the tables
@@ -21,13 +25,25 @@ as $$
     where rowmill.structure_problem(e.pipeline_id) is null
     or not exists (select from pg_class as c where c.oid = p.source)
     or not exists (select from pg_class as c where c.oid = p.target)
+  ), troubled as materialized (
+    -- One bad batch is no reason to distrust its neighbours; several are.
+    select b.pipeline_id
+    from rowmill.batch_processing_details as b
+    where b.state in ('ended', 'harvested') and b.tries > 0
+    group by b.pipeline_id
+    having count(*) >= 3
   ), found as (
     select b.id
     from rowmill.batch_processing_details as b
     where b.state in ('ended', 'harvested')
     and (b.lease_until is null or b.lease_until < now())
     and (b.state = 'harvested' or b.pipeline_id in (select r.pipeline_id from readable as r))
-    order by b.ended_at
+    and (
+      claim_ended_batches.again is null
+      or claim_ended_batches.again = (b.tries > 0 or b.pipeline_id in (select t.pipeline_id from troubled as t))
+    )
+    -- Those that were tried take turns.
+    order by b.lease_until nulls first, b.ended_at
     limit claim_ended_batches.max_batches
     for update of b skip locked
   )
@@ -36,8 +52,11 @@ as $$
   from found, rowmill.settings as s
   where b.id = found.id
   returning b.id, b.state, b.pipeline_id, b.provider_status, b.provider_errors,
-    b.input_file_id, b.output_file_id, b.error_file_id, b.output_position, b.error_position, s.keep_files, b.pipeline_version;
+    b.input_file_id, b.output_file_id, b.error_file_id, b.output_position, b.error_position, s.keep_files, b.pipeline_version, b.tries,
+    b.requests, b.rows_enriched, b.lines_unknown + b.lines_duplicate;
 $$;
 comment on function rowmill.claim_ended_batches is
-  'Takes, under a lease, batches whose results are to be read (ended) or whose files are to be deleted (harvested).';
+  'Takes, under a lease, batches whose results are to be read (ended) or whose files are to be deleted (harvested). '
+  'Those that failed before, and those of a pipeline of which several did, are taken apart from the others, so that they hold up '
+  'none of them.';
 revoke all on function rowmill.claim_ended_batches from public;

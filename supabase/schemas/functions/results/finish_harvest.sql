@@ -38,7 +38,7 @@ begin
   end if;
   perform rowmill.settle_money(finish_harvest.batch_id);
   update rowmill.batch_processing_details as b
-  set state = 'harvested', rows_failed = b.rows_failed + v_rest
+  set state = 'harvested', tries = 0, rows_failed = b.rows_failed + v_rest
   where b.id = finish_harvest.batch_id;
   if finish_harvest.found_no_room then
     perform rowmill.note_full_queue(v_batch.model, v_batch.reserved_tokens);

@@ -12,6 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pipeline rowmill.pipelines;
+  v_parts rowmill.source_parts;
   v_refused integer := 0;
   v_counts jsonb := '{"enriched": 0, "stale": 0, "gone": 0, "failed": 0}'::jsonb;
 begin
@@ -43,14 +44,16 @@ begin
     end if;
   end if;
 
-  v_counts := rowmill.write_slice(
-    batch, write_answers.chunk_ids, rowmill.source_parts_of(v_pipeline.id, batch.pipeline_version), write_answers.answers,
-    write_answers.heals, write_answers.queue_position, v_pipeline.version > 1
-  );
+  v_parts := rowmill.source_parts_of(v_pipeline.id, batch.pipeline_version);
+  v_counts := rowmill.write_slice(batch, write_answers.chunk_ids, v_parts, write_answers.answers, rowmill.slice_sql(
+    v_pipeline.id, v_parts, write_answers.heals, write_answers.queue_position, v_pipeline.version > 1
+  ));
+  v_counts := case when v_counts -> 'refused' = '[]' then v_counts - 'refused' else rowmill.settle_refused(batch, v_counts) end;
   return v_counts || jsonb_build_object('stale', (v_counts ->> 'stale')::integer + v_refused);
 end;
 $$;
 comment on function rowmill.write_answers is
   'Writes the answers of a batch under its version, and settles their rows in flight. One for a row that a newer version has '
-  'answered is refused, and counts as stale. Returns {"enriched", "stale", "gone", "failed"}.';
+  'answered is refused, and counts as stale; one that Postgres refuses fails its row alone. Returns {"enriched", "stale", "gone", '
+  '"failed"}.';
 revoke all on function rowmill.write_answers from public;
