@@ -71,6 +71,9 @@ export function leasedCalls(transport: Transport, worker: string) {
     },
     refuseRows: (chunkId: number, failures: Omit<FailedRow, 'c'>[]) =>
       transport.value<number>('refuse_rows', { chunk_id: chunkId, worker, failures }),
+    /** Rows that could not be read, and so were not held. */
+    refuseUnreadRows: (chunkId: number, failures: ({ n: number } & Verdict)[]) =>
+      transport.value<number>('refuse_unread_rows', { chunk_id: chunkId, worker, failures }),
     closeChunk: (chunkId: number) => transport.value<boolean>('close_chunk', { chunk_id: chunkId, worker }),
 
     beginBatch: (intent: BatchIntent) => transport.value<BeginResult>('begin_batch', { worker, ...intent }),

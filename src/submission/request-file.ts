@@ -2,9 +2,12 @@ import type { HeldRow } from '../pipeline/pipeline.ts';
 import type { Place } from '../store/store.ts';
 import type { Compiled } from './compiled.ts';
 
-/** What one batch takes. OpenAI: 50,000 requests (or embedding inputs) and 200 MB; one reading is 200 MiB, the smaller is safe under both. */
+/**
+ * What one batch takes. OpenAI: 50,000 requests (or embedding inputs) and 200 MB. A file is held in memory, and once more
+ * while it is uploaded, so we stop at 32 MB: two at once stay far below what a worker may use (512 MiB).
+ */
 export type FileLimits = { bytes: number; requests: number };
-export const providerLimits: FileLimits = { bytes: 200_000_000, requests: 50_000 };
+export const fileLimits: FileLimits = { bytes: 32_000_000, requests: 50_000 };
 
 export type RefusedRow = { c: number; n: number; hash: string; message: string };
 /** A row whose answer is that of place `of` in the same chunk: they have one input. */
@@ -39,7 +42,7 @@ export class RequestFile {
 
   constructor(
     pipeline: Pick<Compiled, 'writeLine' | 'outputLimit' | 'tokens'>,
-    limits: FileLimits = providerLimits,
+    limits: FileLimits = fileLimits,
   ) {
     this.#pipeline = pipeline;
     this.#limits = limits;
@@ -90,7 +93,7 @@ export class RequestFile {
         this.#refuse(
           chunkId,
           row,
-          `The request has ${bytes} bytes; a batch takes ${this.#limits.bytes} in all.`,
+          `The request has ${bytes} bytes; a batch takes ${this.#limits.bytes} in all; shorten the row.`,
         );
         continue;
       }

@@ -1,7 +1,7 @@
 import type { Deps } from '../deps.ts';
 import { isDatabaseAway, messageOf, RowmillError } from '../errors.ts';
 import type { Lease } from '../store/store.ts';
-import { type FileLimits, providerLimits } from './request-file.ts';
+import { type FileLimits, fileLimits } from './request-file.ts';
 import { type SubmitResult, submitWork, type Work } from './submit-work.ts';
 
 export type Submission = ReturnType<typeof createSubmission>;
@@ -50,7 +50,7 @@ export function createSubmission(
     deps.metrics.bytesInHand.set(bytesInHand);
     try {
       const result = await withTurn(() =>
-        submitWork(deps, lease, work, signal, { ...providerLimits, ...limits.file }),
+        submitWork(deps, lease, work, signal, { ...fileLimits, ...limits.file }),
       );
       deps.metrics.batches.inc({ result });
       if (result === 'submitted') onSubmitted();

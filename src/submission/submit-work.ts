@@ -7,7 +7,7 @@ import type { Lease, Place } from '../store/store.ts';
 import type { Compiled } from './compiled.ts';
 import { loadPipeline } from './compiled.ts';
 import { fillFile } from './fill-file.ts';
-import { type FileLimits, providerLimits, RequestFile } from './request-file.ts';
+import { type FileLimits, fileLimits, RequestFile } from './request-file.ts';
 import { sendFile } from './send-file.ts';
 
 export type AcceptedChunk = {
@@ -35,7 +35,7 @@ export async function submitWork(
   lease: Lease,
   work: Work,
   signal: AbortSignal,
-  limits: FileLimits = providerLimits,
+  limits: FileLimits = fileLimits,
 ): Promise<SubmitResult> {
   await deps.reached?.('chunk_claimed');
   if (signal.aborted) {

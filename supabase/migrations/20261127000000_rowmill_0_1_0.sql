@@ -1469,7 +1469,8 @@ as $$
     'claim_stale_intents', 'claim_sweeps', 'claim_work', 'close_chunk', 'doctor', 'finish_batch', 'finish_harvest',
     'finish_sweep', 'get_pipeline', 'hold_back_chunks', 'hold_rows', 'knows_secret', 'let_go_of_batch', 'migration_versions',
     'note_gone_file', 'note_input_file', 'note_pipeline_problem', 'note_poll_problem', 'note_webhook', 'probes_under_way',
-    'read_chunk', 'record_polls', 'refuse_rows', 'reject_batch', 'release_chunk', 'renew_leases', 'start_batch', 'tick'
+    'read_chunk', 'record_polls', 'refuse_rows', 'refuse_unread_rows', 'reject_batch', 'release_chunk', 'renew_leases',
+    'start_batch', 'tick'
   );
 $$;
 comment on function rowmill.worker_functions is
@@ -2715,6 +2716,36 @@ comment on function rowmill.form_chunk_on_insert is
   'Forms and posts at most one full chunk, from inside a user''s statement. Never raises; what it leaves, the tick takes.';
 revoke all on function rowmill.form_chunk_on_insert from public;
 
+-- API: internal
+create or replace function rowmill.hash_of_row(pipeline_id bigint, key jsonb)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+-- The hash of an input must be the one that read_chunk made.
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+as $$
+declare
+  v_parts rowmill.source_parts := rowmill.source_parts_of(pipeline_id);
+  v_hash text;
+begin
+  execute format('select %s from (select $1) as k(key) join %s as s on %s', v_parts.hash, v_parts.relation, v_parts.key_match)
+  into v_hash
+  using hash_of_row.key;
+  return v_hash;
+exception
+  when others then
+    return null;
+end;
+$$;
+comment on function rowmill.hash_of_row is
+  'The hash of a row''s input as it is now; null where there is no such row, or it cannot be read.';
+revoke all on function rowmill.hash_of_row from public;
+
 -- API: worker
 create or replace function rowmill.hold_back_chunks(
   worker text,
@@ -3017,7 +3048,7 @@ begin
       exit when v_tokens + v_forecast.most_tokens > v_share.tokens_left
         or v_share.tokens_left is not null and v_forecast.most_tokens is null;
       exit when v_usd + v_forecast.most_usd > room.usd or room.usd is not null and v_forecast.most_usd is null;
-      exit when v_rows + v_chunk.row_count > 50000 or v_bytes + v_chunk.bytes > 190000000 or cardinality(v_ids) >= 1000;
+      exit when v_rows + v_chunk.row_count > 50000 or v_bytes + v_chunk.bytes > 30000000 or cardinality(v_ids) >= 1000;
       exit when v_chunk.waits_for is null and v_untried >= v_share.alone;
     end if;
     v_ids := v_ids || v_chunk.id;
@@ -3096,15 +3127,19 @@ set bytea_output = 'hex'
 set extra_float_digits = 1
 as $$
 declare
+  v_most constant bigint := 16000000; -- bytes of a page, and of a row: what a post may have as well
+  v_bytes bigint := 0;
   v_chunk rowmill.chunks;
   v_parts rowmill.source_parts;
+  v_rows refcursor;
 begin
   select c.* into v_chunk from rowmill.chunks as c where c.id = read_chunk.chunk_id and c.state <> 'done';
   if not found then
     return;
   end if;
   v_parts := rowmill.source_parts_of(v_chunk.pipeline_id);
-  for n, hash, input in execute format(
+  -- One by one: a loop would have Postgres make ten rows before it looks at the first.
+  open v_rows for execute format(
     $sql$
     select k.n, %6$s, %1$s
     from (select p.n, $1 -> p.n as key from generate_series($2, $3) as p(n)) as k
@@ -3113,8 +3148,19 @@ begin
     $sql$,
     v_parts.input, v_parts.relation, v_parts.key_match, v_parts.selected, v_parts.missing, v_parts.hash
   )
-  using v_chunk.keys, read_chunk.from_n, least(read_chunk.from_n + read_chunk.place_count, v_chunk.row_count) - 1, v_chunk.only_missing
+  using v_chunk.keys, read_chunk.from_n, least(read_chunk.from_n + read_chunk.place_count, v_chunk.row_count) - 1, v_chunk.only_missing;
   loop
+    fetch v_rows into n, hash, input;
+    exit when not found;
+    v_bytes := v_bytes + pg_column_size(input);
+    if v_bytes > v_most then
+      raise exception using errcode = '54000',
+        message = case
+          when read_chunk.place_count = 1 then format('the columns that the prompt names have %s bytes; a row may have %s', v_bytes, v_most)
+          else format('%s places have more than %s bytes', read_chunk.place_count, v_most)
+        end,
+        hint = case when read_chunk.place_count = 1 then 'Shorten the row.' else 'Ask for fewer places.' end;
+    end if;
     return next;
   end loop;
 end;
@@ -3122,7 +3168,8 @@ $$;
 comment on function rowmill.read_chunk is
   'Rows of a chunk as they are now: place in the chunk, hash of the input, input as {"column": text or null}, in no order. '
   'Rows that vanished or that the filter leaves out are not among them, so that a page may be empty before the end. '
-  'Raises RM201 where the table or a column is gone.';
+  'Raises RM201 where the table or a column is gone, 54000 where the places have more than 16 MB, and what a filter or a cast raises '
+  'for a row: ask for fewer places then.';
 revoke all on function rowmill.read_chunk from public;
 
 -- API: worker
@@ -3152,6 +3199,45 @@ comment on function rowmill.refuse_rows is
   'Rows of an accepted chunk, held before, that cannot be sent: [{"n","h","class","code","message","retried","counted"}]. '
   'Returns how many.';
 revoke all on function rowmill.refuse_rows from public;
+
+-- API: worker
+create or replace function rowmill.refuse_unread_rows(
+  chunk_id bigint,
+  worker text,
+  failures jsonb -- [{"n": place, "class", "code", "message", "retried", "counted"}]
+)
+returns integer
+language plpgsql
+security definer -- the worker has no rights on the tables
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_chunk rowmill.chunks;
+  v_failed jsonb;
+begin
+  select c.* into v_chunk
+  from rowmill.chunks as c
+  where c.id = refuse_unread_rows.chunk_id and c.state = 'accepted' and c.owner = refuse_unread_rows.worker
+  for update;
+  if not found then
+    return 0;
+  end if;
+  select coalesce(jsonb_agg(f.value || jsonb_build_object(
+    'key', v_chunk.keys -> (f.value -> 'n')::integer,
+    'hash', coalesce(rowmill.hash_of_row(v_chunk.pipeline_id, v_chunk.keys -> (f.value -> 'n')::integer), ''),
+    'noted', true
+  )), '[]')
+  into strict v_failed
+  from jsonb_array_elements(refuse_unread_rows.failures) as f(value)
+  where (f.value -> 'n')::integer between 0 and v_chunk.row_count - 1;
+  perform rowmill.note_failures(v_chunk.pipeline_id, null, v_failed);
+  return jsonb_array_length(v_failed);
+end;
+$$;
+comment on function rowmill.refuse_unread_rows is
+  'Rows of an accepted chunk that read_chunk raises for, each with the reason; they are not in flight. Returns how many. Harmless to '
+  'repeat: a row has one failure.';
+revoke all on function rowmill.refuse_unread_rows from public;
 
 -- API: worker
 create or replace function rowmill.release_chunk(chunk_id bigint, worker text)
@@ -8626,21 +8712,28 @@ begin
   end if;
   select p.* into strict v_pipeline from rowmill.pipelines as p where p.id = v_chunk.pipeline_id;
 
-  -- A few rows tell whether all of them make a body that the worker would turn away. A chunk of an older version goes
-  -- by its number: its worker reads the rows as the version has them that it asks under.
-  if v_settings.post_rows and post_chunk.with_rows and v_chunk.version = v_pipeline.version then
-    select v_settings.post_max_bytes > v_chunk.row_count * coalesce(avg(octet_length(r.input::text) + 64), 0) into strict v_fits
-    from rowmill.read_chunk(v_chunk.id, 0, 20) as r;
-  end if;
   v_body := jsonb_build_object('chunk_id', v_chunk.id, 'pipeline', v_pipeline.name);
-  if v_fits then
-    select v_body || jsonb_build_object('rows', coalesce(jsonb_agg(jsonb_build_object('n', r.n, 'hash', r.hash, 'input', r.input)), '[]'))
-    into strict v_body
-    from rowmill.read_chunk(v_chunk.id, 0, v_chunk.row_count) as r;
-    -- The few may not have been like the rest.
-    if octet_length(v_body::text) > v_settings.post_max_bytes then
+  -- A chunk of an older version goes by its number: its worker reads the rows as the version has them that it asks under.
+  if v_settings.post_rows and post_chunk.with_rows and v_chunk.version = v_pipeline.version then
+    begin
+      -- A few rows tell whether all of them make a body that the worker would turn away.
+      select v_settings.post_max_bytes > v_chunk.row_count * coalesce(avg(octet_length(r.input::text) + 64), 0) into strict v_fits
+      from rowmill.read_chunk(v_chunk.id, 0, 20) as r;
+      if v_fits then
+        select v_body || jsonb_build_object(
+          'rows', coalesce(jsonb_agg(jsonb_build_object('n', r.n, 'hash', r.hash, 'input', r.input)), '[]')
+        )
+        into strict v_body
+        from rowmill.read_chunk(v_chunk.id, 0, v_chunk.row_count) as r;
+        -- The few may not have been like the rest.
+        if octet_length(v_body::text) > v_settings.post_max_bytes then
+          v_body := v_body - 'rows';
+        end if;
+      end if;
+    exception when others then
+      -- A row cannot be read: the worker finds out which, and reads the others.
       v_body := v_body - 'rows';
-    end if;
+    end;
   end if;
 
   perform rowmill.post_signed('chunk_' || v_chunk.id, v_body);

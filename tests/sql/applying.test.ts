@@ -195,6 +195,25 @@ describe('applying results', () => {
       { o1: 13 },
       null,
     ],
+    ['that is too long for an index', 'create index on # (summary)', { o0: randomText(3000) }, '54000'],
+    [
+      'that a trigger of the user refuses as a policy would',
+      `create function #_fn() returns trigger language plpgsql as $$ begin if new.score = 13 then raise sqlstate '42501' using message = 'not yours'; end if; return new; end $$; create trigger t before update on # for each row execute function #_fn()`,
+      { o1: 13 },
+      '42501',
+    ],
+    [
+      'at which a trigger names what is not there',
+      `create function #_fn() returns trigger language plpgsql as $$ begin if new.score = 13 then perform * from nowhere_at_all; end if; return new; end $$; create trigger t before update on # for each row execute function #_fn()`,
+      { o1: 13 },
+      '42P01',
+    ],
+    [
+      'that a trigger of the user asserts against',
+      `create function #_fn() returns trigger language plpgsql as $$ begin assert new.score <> 13, 'unlucky'; return new; end $$; create trigger t before update on # for each row execute function #_fn()`,
+      { o1: 13 },
+      'P0004',
+    ],
   ])('a value %s fails its row alone, and 999 neighbours are written', async (_what, ddl, bad, code) => {
     await sql.unsafe(ddl.replaceAll('#', table));
     await insertFilms(sql, 1, 1000, table);
@@ -263,6 +282,33 @@ describe('applying results', () => {
     expect((await refusal(apply(sql, batchId, slice))).code).toBe('RM201');
     expect(await batchRow(batchId)).toMatchObject({ state: 'ended', output_position: 0 });
     expect(await failures()).toEqual([]);
+  });
+
+  it('a right that a trigger lacks for every row is no row’s fault, and raised as it is', async () => {
+    const { batchId, rows } = await inserted(20);
+    await sql.unsafe(`
+      create function ${table}_fn() returns trigger language plpgsql as
+        $$ begin raise sqlstate '42501' using message = 'not yours'; end $$;
+      create trigger t before update on ${table} for each row execute function ${table}_fn()`);
+    const slice = { answers: rows.map((row) => answer(row, 'x', 1)) };
+    expect(await refusal(apply(sql, batchId, slice))).toMatchObject({ code: '42501', message: 'not yours' });
+    expect(await failures()).toEqual([]);
+    await sql.unsafe(`drop trigger t on ${table}`);
+    expect(await apply(sql, batchId, slice)).toEqual({ ...none, enriched: 20 });
+  });
+
+  it('what the statement itself lacks is found without trying each row', async () => {
+    const { batchId, rows } = await inserted(1000);
+    await sql.unsafe(`
+      create sequence ${table}_runs;
+      create function ${table}_fn() returns trigger language plpgsql as
+        $$ begin perform nextval('${table}_runs'); raise sqlstate '42501' using message = 'not yours'; end $$;
+      create trigger t before update on ${table} for each statement execute function ${table}_fn()`);
+    expect(
+      (await refusal(apply(sql, batchId, { answers: rows.map((row) => answer(row, 'x', 1)) }))).code,
+    ).toBe('42501');
+    const [runs] = await sql.unsafe(`select last_value from ${table}_runs`);
+    expect(Number(runs!.last_value)).toBe(2);
   });
 
   it('a lock that is waited for in vain is no row’s fault', async () => {
@@ -361,3 +407,10 @@ describe('applying results', () => {
     await emptyQueue(sql, id);
   });
 });
+
+/** Text that no compression makes shorter: two bytes for each letter. */
+function randomText(letters: number): string {
+  return Array.from({ length: letters }, () =>
+    String.fromCodePoint(0x4e00 + Math.floor(Math.random() * 20_000)),
+  ).join('');
+}

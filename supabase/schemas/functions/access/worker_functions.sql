@@ -14,7 +14,8 @@ as $$
     'claim_stale_intents', 'claim_sweeps', 'claim_work', 'close_chunk', 'doctor', 'finish_batch', 'finish_harvest',
     'finish_sweep', 'get_pipeline', 'hold_back_chunks', 'hold_rows', 'knows_secret', 'let_go_of_batch', 'migration_versions',
     'note_gone_file', 'note_input_file', 'note_pipeline_problem', 'note_poll_problem', 'note_webhook', 'probes_under_way',
-    'read_chunk', 'record_polls', 'refuse_rows', 'reject_batch', 'release_chunk', 'renew_leases', 'start_batch', 'tick'
+    'read_chunk', 'record_polls', 'refuse_rows', 'refuse_unread_rows', 'reject_batch', 'release_chunk', 'renew_leases',
+    'start_batch', 'tick'
   );
 $$;
 comment on function rowmill.worker_functions is

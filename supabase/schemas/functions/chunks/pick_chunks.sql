@@ -59,7 +59,7 @@ begin
       exit when v_tokens + v_forecast.most_tokens > v_share.tokens_left
         or v_share.tokens_left is not null and v_forecast.most_tokens is null;
       exit when v_usd + v_forecast.most_usd > room.usd or room.usd is not null and v_forecast.most_usd is null;
-      exit when v_rows + v_chunk.row_count > 50000 or v_bytes + v_chunk.bytes > 190000000 or cardinality(v_ids) >= 1000;
+      exit when v_rows + v_chunk.row_count > 50000 or v_bytes + v_chunk.bytes > 30000000 or cardinality(v_ids) >= 1000;
       exit when v_chunk.waits_for is null and v_untried >= v_share.alone;
     end if;
     v_ids := v_ids || v_chunk.id;

@@ -25,21 +25,28 @@ begin
   end if;
   select p.* into strict v_pipeline from rowmill.pipelines as p where p.id = v_chunk.pipeline_id;
 
-  -- A few rows tell whether all of them make a body that the worker would turn away. A chunk of an older version goes
-  -- by its number: its worker reads the rows as the version has them that it asks under.
-  if v_settings.post_rows and post_chunk.with_rows and v_chunk.version = v_pipeline.version then
-    select v_settings.post_max_bytes > v_chunk.row_count * coalesce(avg(octet_length(r.input::text) + 64), 0) into strict v_fits
-    from rowmill.read_chunk(v_chunk.id, 0, 20) as r;
-  end if;
   v_body := jsonb_build_object('chunk_id', v_chunk.id, 'pipeline', v_pipeline.name);
-  if v_fits then
-    select v_body || jsonb_build_object('rows', coalesce(jsonb_agg(jsonb_build_object('n', r.n, 'hash', r.hash, 'input', r.input)), '[]'))
-    into strict v_body
-    from rowmill.read_chunk(v_chunk.id, 0, v_chunk.row_count) as r;
-    -- The few may not have been like the rest.
-    if octet_length(v_body::text) > v_settings.post_max_bytes then
+  -- A chunk of an older version goes by its number: its worker reads the rows as the version has them that it asks under.
+  if v_settings.post_rows and post_chunk.with_rows and v_chunk.version = v_pipeline.version then
+    begin
+      -- A few rows tell whether all of them make a body that the worker would turn away.
+      select v_settings.post_max_bytes > v_chunk.row_count * coalesce(avg(octet_length(r.input::text) + 64), 0) into strict v_fits
+      from rowmill.read_chunk(v_chunk.id, 0, 20) as r;
+      if v_fits then
+        select v_body || jsonb_build_object(
+          'rows', coalesce(jsonb_agg(jsonb_build_object('n', r.n, 'hash', r.hash, 'input', r.input)), '[]')
+        )
+        into strict v_body
+        from rowmill.read_chunk(v_chunk.id, 0, v_chunk.row_count) as r;
+        -- The few may not have been like the rest.
+        if octet_length(v_body::text) > v_settings.post_max_bytes then
+          v_body := v_body - 'rows';
+        end if;
+      end if;
+    exception when others then
+      -- A row cannot be read: the worker finds out which, and reads the others.
       v_body := v_body - 'rows';
-    end if;
+    end;
   end if;
 
   perform rowmill.post_signed('chunk_' || v_chunk.id, v_body);
