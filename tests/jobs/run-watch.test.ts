@@ -8,8 +8,10 @@ const minuteMs = 60_000;
 
 describe('the schedule says what is wrong', () => {
   let schedule: Schedule;
+  let end = (): void => {};
   afterEach(async () => {
     vi.useRealTimers();
+    end();
     await schedule.stop();
   });
   function start(...jobs: Pick<ScheduledJob, 'name' | 'run'>[]) {
@@ -35,7 +37,6 @@ describe('the schedule says what is wrong', () => {
 
   it('with a run that does not end, and not with one that fails', async () => {
     vi.useFakeTimers();
-    let end = (): void => {};
     const slow = () =>
       new Promise<Counts>((resolve) => {
         end = () => resolve({ more: 0 });
@@ -48,7 +49,6 @@ describe('the schedule says what is wrong', () => {
     end();
     await vi.advanceTimersByTimeAsync(1);
     expect(schedule.problems()).toEqual([]);
-    end();
   });
 
   it('and nothing once it is stopped', async () => {
