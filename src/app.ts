@@ -5,7 +5,7 @@ import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fast
 import type { Deps } from './deps.ts';
 import { chunksRoute } from './routes/chunks.ts';
 import { toErrorBody } from './routes/error-body.ts';
-import { healthRoutes } from './routes/health.ts';
+import { healthRoutes, type Vitals } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { webhooksRoute } from './routes/webhooks.ts';
 import type { Submission } from './submission/submission.ts';
@@ -17,11 +17,14 @@ export type AppOptions = {
   /** Has the batches that are due looked at now. */
   wakePoll: () => void;
   version: string;
+  /** Without it, as before the jobs have started: all is well. */
+  vitals?: Vitals;
 };
 
 /** The HTTP side of a worker, ready to listen or to be injected into. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { deps, submission, ingestSecret, wakePoll, version } = options;
+  const { vitals = { problems: () => [], outage: () => null } } = options;
   const app = fastify({
     loggerInstance: deps.logger as FastifyBaseLogger,
     // A probe every few seconds is no news.
@@ -43,7 +46,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     transform: jsonSchemaTransform,
   });
   await app.register(swaggerUi, { routePrefix: '/docs' });
-  await app.register(healthRoutes, { deps });
+  await app.register(healthRoutes, { deps, vitals });
   await app.register(metricsRoute, { metrics: deps.metrics });
   await app.register(chunksRoute, { deps, submission, ingestSecret });
   await app.register(webhooksRoute, { deps, wakePoll });

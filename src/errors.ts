@@ -62,7 +62,18 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whether the database could not be reached, or was lost: what was asked of it may have been done or not. */
-export function isDatabaseAway(error: unknown): boolean {
+// `database_read_only` and `database_full`: it is reached, and takes no writes.
+const awayCodes = new Set(['database_unreachable', 'database_read_only', 'database_full']);
+
+/**
+ * Whether the database could not be reached, was lost (what was asked of it may then have been done or not), or takes no
+ * writes at present. Nothing is wrong with what was asked: it is asked again later.
+ */
+export function isDatabaseAway(error: unknown): error is RowmillError {
+  return error instanceof RowmillError && awayCodes.has(error.code);
+}
+
+/** Whether the database could not be reached, or was lost; one that answers and takes no writes is not. */
+export function isDatabaseUnreachable(error: unknown): boolean {
   return error instanceof RowmillError && error.code === 'database_unreachable';
 }

@@ -16,6 +16,7 @@ import { openDatabase, type Resource } from './open-database.ts';
 import { loadTokenizer } from './pipeline/tokens.ts';
 import { createOpenAiProvider } from './provider/openai.ts';
 import type { Provider } from './provider/provider.ts';
+import type { Vitals } from './routes/health.ts';
 import { createStore } from './store/store.ts';
 import { createSubmission } from './submission/submission.ts';
 
@@ -78,7 +79,11 @@ export async function startService(
     const wakePoll = () => schedule?.wake('poll');
     const submission = createSubmission(deps, abort.signal, wakePoll);
     const ingestSecret = config.ROWMILL_INGEST_SECRET;
-    const app = await buildApp({ deps, submission, ingestSecret, wakePoll, version });
+    const vitals: Vitals = {
+      problems: () => schedule?.problems() ?? [],
+      outage: () => schedule?.outage() ?? null,
+    };
+    const app = await buildApp({ deps, submission, ingestSecret, wakePoll, version, vitals });
     resources.push({ stop: () => app.close() });
     const url = await listenOrExplain(app, config);
     const { over } = database;

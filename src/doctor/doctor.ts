@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { msSince, now } from '../moment.ts';
 import type { Transport } from '../store/transport.ts';
 import type { Diagnosis } from './diagnosis.ts';
 import { lookFromHere, type Surroundings } from './own-checks.ts';
@@ -29,9 +28,9 @@ export async function diagnose(
 /** The first call posts; the second judges what came of it. */
 async function askTwice(transport: Transport, patienceMs: number): Promise<Diagnosis[]> {
   const first = await transport.rows<Diagnosis>('doctor', {});
-  const from = now();
+  const untilMs = performance.now() + patienceMs;
   let waited = false;
-  while (msSince(from) < patienceMs) {
+  while (performance.now() < untilMs) {
     const [under] = await transport.rows<{ probes: number }>('probes_under_way', {});
     if (under!.probes === 0) break;
     waited = true;

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { isDatabaseAway, messageOf, ProviderError } from '../errors.ts';
+import { isDatabaseUnreachable, messageOf, ProviderError } from '../errors.ts';
 import { inTime } from '../in-time.ts';
 import type { Provider } from '../provider/provider.ts';
 import { encodingRemedy } from '../store/refuse-database.ts';
@@ -15,7 +15,7 @@ export type Surroundings = {
 };
 
 /** What `rowmill.doctor()` cannot ask, in this order. */
-export const ownChecks = ['encoding', 'provider call', 'own clock', 'own secret'] as const;
+export const ownChecks = ['encoding', 'writes', 'provider call', 'own clock', 'own secret'] as const;
 
 const clockToleranceMs = 30_000;
 
@@ -23,6 +23,7 @@ const clockToleranceMs = 30_000;
 export async function lookFromHere(transport: Transport, surroundings: Surroundings): Promise<Diagnosis[]> {
   const looks: Record<(typeof ownChecks)[number], () => Promise<Omit<Diagnosis, 'check'> | null>> = {
     encoding: () => lookAtEncoding(transport),
+    writes: () => lookAtWrites(transport),
     'provider call': () => lookAtProvider(surroundings),
     'own clock': () => lookAtClock(transport),
     'own secret': () => lookAtSecret(transport, surroundings.ingestSecret),
@@ -30,7 +31,7 @@ export async function lookFromHere(transport: Transport, surroundings: Surroundi
   const found: Diagnosis[] = [];
   for (const check of ownChecks) {
     const finding = await looks[check]().catch((error: unknown) => {
-      if (isDatabaseAway(error)) throw error;
+      if (isDatabaseUnreachable(error)) throw error;
       return fault(`the check itself failed: ${messageOf(error)}`, 'See migrations.');
     });
     if (finding !== null) found.push({ check, ...finding });
@@ -44,6 +45,26 @@ async function lookAtEncoding(transport: Transport): Promise<Omit<Diagnosis, 'ch
   if (encoding === null) return null;
   if (encoding === 'UTF8') return ok('UTF8');
   return fault(`the database has encoding ${encoding}; Rowmill needs UTF8`, encodingRemedy);
+}
+
+/** null over the Data API, which does not tell. */
+async function lookAtWrites(transport: Transport): Promise<Omit<Diagnosis, 'check'> | null> {
+  switch (await transport.writability()) {
+    case null:
+      return null;
+    case 'writable':
+      return ok('the database takes them');
+    case 'standby':
+      return fault(
+        'the database is a standby and takes none: nothing is queued, sent or written',
+        'Point DATABASE_URL to the primary, here and for the workers.',
+      );
+    case 'read_only':
+      return fault(
+        'default_transaction_read_only is on: nothing is queued, sent or written. Rows wait',
+        'In Supabase: free disk space, or enlarge the disk. Then, or where somebody else set it: set session characteristics as transaction read write; alter database … reset default_transaction_read_only; Workers go on by themselves.',
+      );
+  }
 }
 
 async function lookAtProvider({

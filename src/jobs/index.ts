@@ -19,8 +19,9 @@ export function startJobs(
     [
       {
         name: 'renew',
-        // Not for an operator to slow down: leases would run out. It looks every second whether it is time.
-        cron: '* * * * * *',
+        // Not for an operator to slow down, nor for a clock that is set: leases would run out. It looks every second
+        // whether it is time.
+        everyMs: 1000,
         limit: 0,
         run: createRenewal(deps),
       },

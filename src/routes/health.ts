@@ -1,50 +1,63 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Deps } from '../deps.ts';
-import { messageOf, RowmillError } from '../errors.ts';
-import { inTime } from '../in-time.ts';
-import { tellMissing } from '../store/migrate.ts';
+import type { RowmillError } from '../errors.ts';
 import { errorBody, toErrorBody } from './error-body.ts';
+import { createReadiness } from './readiness.ts';
 
-// A database behind a silent network answers nothing; a probe wants to know in time.
-const patienceMs = 3000;
+/** What the jobs say of themselves, and of the database. */
+export type Vitals = {
+  /** What is wrong with jobs that do not run, or do not end. */
+  problems(): string[];
+  /** What keeps the database from working; null where nothing does. */
+  outage(): RowmillError | null;
+};
+
+// A process that stood still hears of probes before its timers have run.
+const secondLookMs = 100;
 
 const ok = z.object({ status: z.literal('ok'), provider: z.string() });
 
-/** `GET /healthz`: the process answers. `GET /readyz`: the database is reached and its migrations are current. */
-export async function healthRoutes(app: FastifyInstance, options: { deps: Deps }): Promise<void> {
-  const { store, provider } = options.deps;
+/**
+ * `GET /healthz`: the process answers, and its jobs run. `GET /readyz`: the database is reached, takes writes, and its
+ * migrations are current.
+ */
+export async function healthRoutes(
+  app: FastifyInstance,
+  options: { deps: Pick<Deps, 'store' | 'provider' | 'logger'>; vitals: Vitals },
+): Promise<void> {
+  const { deps, vitals } = options;
+  const { store, logger, provider } = deps;
   const typed = app.withTypeProvider<ZodTypeProvider>();
+  const whyUnready = createReadiness({ store, logger, outage: vitals.outage });
 
-  typed.get('/healthz', { schema: { summary: 'Alive', response: { 200: ok } } }, async () => ({
-    status: 'ok' as const,
-    provider: provider.name,
-  }));
+  typed.get(
+    '/healthz',
+    { schema: { summary: 'Alive: jobs run', response: { 200: ok, 503: errorBody } } },
+    async (_request, reply) => {
+      if (vitals.problems().length > 0) await delay(secondLookMs);
+      const problems = vitals.problems();
+      if (problems.length === 0) return reply.code(200).send({ status: 'ok', provider: provider.name });
+      return reply
+        .code(503)
+        .send(toErrorBody('jobs_stuck', `Start the worker again: ${problems.join('; ')}.`));
+    },
+  );
 
   typed.get(
     '/readyz',
     {
       schema: {
-        summary: 'Ready: database reached, migrations current',
+        summary: 'Ready: database reached and writable, migrations current',
         response: { 200: ok, 503: errorBody },
       },
     },
     async (_request, reply) => {
-      try {
-        const missing = await inTime(store.missingMigrations(), patienceMs, silent);
-        if (missing.length > 0) {
-          return reply.code(503).send(toErrorBody('migrations_missing', tellMissing(missing)));
-        }
-      } catch (error) {
-        const code = error instanceof RowmillError ? error.code : 'database_unreachable';
-        return reply.code(503).send(toErrorBody(code, messageOf(error)));
-      }
-      return reply.code(200).send({ status: 'ok' as const, provider: provider.name });
+      const unready = await whyUnready();
+      if (unready === null) return reply.code(200).send({ status: 'ok', provider: provider.name });
+      return reply.code(503).send(toErrorBody(unready.code, unready.message));
     },
   );
-}
-
-function silent(): Error {
-  return new Error(`The database has not answered within ${patienceMs / 1000} s.`);
 }

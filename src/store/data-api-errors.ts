@@ -1,5 +1,5 @@
 import { RowmillError } from '../errors.ts';
-import { databaseAway, isConnectionFailure } from './database-away.ts';
+import { databaseAway, isConnectionFailure, refusesWrites } from './database-away.ts';
 import { SqlError } from './sql-error.ts';
 
 type Told = { code: string | null; message: string; details: string | null; hint: string | null };
@@ -15,6 +15,8 @@ export function toDataApiError(status: number, body: string, name: string): Erro
   const why = `the Data API answered ${status}${code === null ? '' : ` ${code}`}: ${told.message}`;
   if (code !== null && (awayCodes.test(code) || isConnectionFailure({ code })))
     return databaseAway(why, code);
+  const refusal = refusesWrites(told);
+  if (refusal !== null) return refusal;
   // What stands in front of PostgREST has its own pages: a gateway without a back end, a paused project, a limit on calls.
   if (code === null && (status >= 500 || status === 408 || status === 429)) {
     return databaseAway(why, String(status));

@@ -21,8 +21,25 @@ export function databaseAway(why: string, code: string, cause?: unknown): Rowmil
   });
 }
 
-/** Raises `database_unreachable` in place of such an error, and any other as it is. */
+// A standby, or default_transaction_read_only, which Supabase switches on where a disk is nearly full; and a full disk.
+const refusals: Record<string, string> = { '25006': 'database_read_only', '53100': 'database_full' };
+
+/** What an error of Postgres says where the database takes no writes at present; null where it says anything else. */
+export function refusesWrites(error: unknown): RowmillError | null {
+  const { code: cause } = error as { code?: unknown };
+  const code = typeof cause === 'string' ? refusals[cause] : undefined;
+  if (code === undefined) return null;
+  const why = messageOf(error);
+  return new RowmillError(code, `The database takes no writes: ${why}`, {
+    fields: { why, cause },
+    cause: error,
+  });
+}
+
+/** Raises such an error as what it means (`isDatabaseAway`), and any other as it is. */
 export function explainAway(cause: unknown): never {
+  const refusal = refusesWrites(cause);
+  if (refusal !== null) throw refusal;
   if (!isConnectionFailure(cause)) throw cause;
   const { code } = cause as { code: string };
   throw databaseAway(messageOf(cause) || code, code, cause);

@@ -3,7 +3,7 @@ import path from 'node:path';
 import postgres from 'postgres';
 import { messageOf, RowmillError } from '../errors.ts';
 import { connectionUrl } from './connection-url.ts';
-import { explainAway, isConnectionFailure } from './database-away.ts';
+import { explainAway, isConnectionFailure, refusesWrites } from './database-away.ts';
 import { hasList, refuseEncoding, refuseForeign, refuseUnknown } from './refuse-database.ts';
 
 export const migrationsDirectory = path.join(import.meta.dirname, '../../supabase/migrations');
@@ -20,8 +20,9 @@ type Migration = { version: string; name: string; file: string };
  * other did.
  *
  * Two callers at once: the second waits and finds nothing to do. A crash undoes the migration in hand; the
- * next call goes on with it. Raises `migration_failed` with the file's name, `database_unreachable`, and, before anything
- * is changed, `database_encoding`, `schema_foreign`, `migration_unknown` (see refuse-database.ts), `rights_missing`.
+ * next call goes on with it. Raises `migration_failed` with the file's name, `database_unreachable`, `database_read_only`,
+ * `database_full`, and, before anything is changed, `database_encoding`, `schema_foreign`, `migration_unknown` (see
+ * refuse-database.ts), `rights_missing`.
  */
 export async function migrate(options: { url: string; directory?: string }): Promise<{ applied: string[] }> {
   const { directory = migrationsDirectory } = options;
@@ -161,7 +162,7 @@ async function run(tx: postgres.TransactionSql, migration: Migration, text: stri
   try {
     await tx.unsafe(text);
   } catch (error) {
-    if (isConnectionFailure(error)) throw error;
+    if (isConnectionFailure(error) || refusesWrites(error) !== null) throw error;
     const { detail, hint } = error as { detail?: string; hint?: string };
     const said = [messageOf(error), detail, hint].filter((line) => line !== undefined).join('\n');
     throw new RowmillError('migration_failed', `migration ${path.basename(migration.file)} failed: ${said}`, {

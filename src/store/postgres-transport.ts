@@ -1,13 +1,13 @@
 import postgres from 'postgres';
-import { isDatabaseAway, RowmillError } from '../errors.ts';
+import { isDatabaseUnreachable, RowmillError } from '../errors.ts';
 import { inTime } from '../in-time.ts';
-import { msSince, now } from '../moment.ts';
 import { connectionUrl } from './connection-url.ts';
-import { explainAway, isConnectionFailure } from './database-away.ts';
+import { explainAway, isConnectionFailure, refusesWrites } from './database-away.ts';
 import { missingMigrations } from './migrate.ts';
 import { databaseEncoding } from './refuse-database.ts';
 import { storableArgs } from './storable.ts';
 import type { Transport } from './transport.ts';
+import { writability } from './writability.ts';
 
 /** Arguments whose JSON form Postgres cannot tell from its own: they go as text and are cast there. */
 export const casts: Record<string, { type: string; write: (value: unknown) => string }> = {
@@ -24,19 +24,24 @@ export const casts: Record<string, { type: string; write: (value: unknown) => st
 
 /**
  * Calls the functions over postgres.js. Ids come as numbers: they stay far below 2^53. Rejects `database_unreachable`
- * where the connection failed or was lost; what was asked may then have been done.
+ * where the connection failed or was lost; what was asked may then have been done. Rejects `database_read_only` and
+ * `database_full` where the database takes no writes; what was asked was not done.
  *
  * A client that lost a connection is put away for a new one. In postgres.js 3.4.9 a connection that closes while a write
  * is buffered never writes again (its timer is cleared and not forgotten), so that the calls that it is given hang. Where
  * no other call of that client fails, nothing would tell: so a client that follows a loss answers within `patienceMs` as
  * long as it is younger than that, or counts as lost, too.
+ *
+ * A session keeps the `default_transaction_read_only` that it began with, and its server where another one was promoted. So
+ * a client whose sessions take no writes is replaced, too, at most once in `renewAfterMs`; its calls in hand go on.
  */
 export function createPostgresTransport(options: {
   url: string;
   maxConnections?: number;
   patienceMs?: number;
+  renewAfterMs?: number;
 }): Transport {
-  const { patienceMs = 20_000 } = options;
+  const { patienceMs = 20_000, renewAfterMs = 10_000 } = options;
   const { url, isTransactionPooler } = connectionUrl(options.url);
   const prepare = !isTransactionPooler;
   const connect = () =>
@@ -55,26 +60,40 @@ export function createPostgresTransport(options: {
       },
     });
   let current = connect();
-  let lostAt: ReturnType<typeof now> | null = null;
+  // By the steady clock, as all here.
+  let connectedMs = performance.now();
+  let lostMs: number | null = null;
 
-  /** Calls with today's client; where that lost its connection, the next call has a new one. */
+  /** The next calls have a new client; what this one has under way may finish within `timeoutMs`. */
+  function replace(client: typeof current, timeoutMs: number): void {
+    if (client !== current) return;
+    current = connect();
+    connectedMs = performance.now();
+    client.end({ timeout: timeoutMs / 1000 }).catch(() => {});
+  }
+
+  /** Calls with today's client; where that lost its connection, or was refused a write, the next call has a new one. */
   async function withClient<Value>(ask: (sql: typeof current) => Promise<Value>): Promise<Value> {
     const client = current;
     try {
-      if (lostAt === null || msSince(lostAt) > patienceMs) return await ask(client);
+      if (lostMs === null || performance.now() - lostMs > patienceMs) return await ask(client);
       return await inTime(ask(client), patienceMs, () => {
         const message = `The database is out of reach: no answer within ${patienceMs} ms after a connection was lost`;
         return new RowmillError('database_unreachable', message);
       });
     } catch (error) {
-      if ((isConnectionFailure(error) || isDatabaseAway(error)) && client === current) {
-        current = connect();
-        lostAt = now();
-        // What else it has under way may finish.
-        client.end({ timeout: 5 }).catch(() => {});
-      }
+      if (isConnectionFailure(error) || isDatabaseUnreachable(error)) {
+        if (client === current) lostMs = performance.now();
+        replace(client, 5000);
+      } else if (refusesWrites(error)?.code === 'database_read_only') renew(client);
       return explainAway(error);
     }
+  }
+
+  /** Its sessions are read-only, and fresh ones may not be. */
+  function renew(client: typeof current): void {
+    // No call of ours takes as long as its calls in hand have.
+    if (performance.now() - connectedMs > renewAfterMs) replace(client, 120_000);
   }
 
   async function call(name: string, args: Record<string, unknown>): Promise<postgres.Row[]> {
@@ -96,6 +115,12 @@ export function createPostgresTransport(options: {
       return Object.values(row ?? { value: null })[0] as Value;
     },
     missingMigrations: () => withClient((sql) => missingMigrations(sql)),
+    writability: () =>
+      withClient(async (sql) => {
+        const answer = await writability(sql);
+        if (answer !== 'writable') renew(sql);
+        return answer;
+      }),
     databaseEncoding: () => withClient((sql) => databaseEncoding(sql)),
     close: (timeoutMs) => current.end({ timeout: timeoutMs / 1000 }),
   };

@@ -94,6 +94,7 @@ export function createStore(transport: Transport, worker: string, version: strin
       }),
 
     missingMigrations: () => transport.missingMigrations(),
+    writability: () => transport.writability(),
     close: (timeoutMs: number) => transport.close(timeoutMs),
   };
 }

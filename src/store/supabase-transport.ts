@@ -90,6 +90,8 @@ export function createSupabaseTransport(options: {
         throw new RowmillError('rights_missing', message, { cause: error });
       }
     },
+    // It begins its transactions as read-write or read-only itself. What is refused shows in the calls.
+    writability: async () => null,
     databaseEncoding: async () => null,
     close: async (closeTimeoutMs) => {
       isClosed = true;

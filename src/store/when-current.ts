@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { messageOf, RowmillError } from '../errors.ts';
+import { isDatabaseAway, messageOf, RowmillError } from '../errors.ts';
 import { tellMissing } from './migrate.ts';
 import type { Transport } from './transport.ts';
 
@@ -8,7 +8,7 @@ const firstPauseMs = 500;
 const longestPauseMs = 10_000;
 
 /** What somebody can mend while a worker waits. A key that is refused is not among them: it stands in our own environment. */
-const mendable = new Set(['database_unreachable', 'schema_not_exposed', 'rights_missing', 'answer_cut']);
+const mendable = new Set(['schema_not_exposed', 'rights_missing', 'answer_cut']);
 
 /**
  * Waits until a database that only others can migrate is reached and has all migrations, and says at each try what it
@@ -31,7 +31,8 @@ export async function whenCurrent(
       const stale = `If they are applied, the Data API has not seen it: run notify pgrst, 'reload schema'.`;
       logger.warn({ missing }, `${tellMissing(missing)} ${stale} ${again}`);
     } catch (error) {
-      if (!(error instanceof RowmillError && mendable.has(error.code))) throw error;
+      const isMendable = error instanceof RowmillError && mendable.has(error.code);
+      if (!isMendable && !isDatabaseAway(error)) throw error;
       logger.warn({ code: error.code }, `${place}: ${messageOf(error)} ${again}`);
     }
     await wait(pauseMs, undefined, { signal }).catch(() => {});

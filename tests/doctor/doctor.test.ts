@@ -70,7 +70,7 @@ describe('npm run doctor', () => {
     expect({ code, output }).toMatchObject({ code: 0 });
     const lines = output.trimEnd().split('\n');
     expect(lines[0]).toMatch(/^migrations {5}ok {7}applied: rowmill_\d+_\d+_\d+/);
-    expect(lines.at(-1)).toBe('24 checks: 1 note. docs/doctor.md explains each.');
+    expect(lines.at(-1)).toBe('25 checks: 1 note. docs/doctor.md explains each.');
     expect(lines.filter((line) => line.length > 100)).toEqual([]);
     expect(output).toMatch(/^cron {11}note {5}.*\n {24}-> select rowmill.schedule\(\)/m);
     for (const secret of [key, ingestSecret, ingestSecret.slice(6)]) expect(output).not.toContain(secret);
@@ -145,6 +145,27 @@ describe('npm run doctor', () => {
       await toLatin.close(1000);
       await latin.drop();
     }
+  });
+
+  it('says that the database is read-only, what lifts that, and all the rest', async () => {
+    expect(await look({}, 'writes')).toMatchObject({ verdict: 'ok' });
+    const readOnly = `${world.databaseUrl}?default_transaction_read_only=on`;
+    await world.sql`delete from rowmill.pings`;
+    const { code, output } = await run({ DATABASE_URL: readOnly, ROWMILL_INGEST_SECRET: ingestSecret });
+    expect(code).toBe(1);
+    expect(output).toMatch(/^writes {9}fault {4}default_transaction_read_only is on/m);
+    expect(output).toContain('-> In Supabase: free disk space');
+    expect(output).toMatch(/^small post {5}note/m);
+    expect(output).toMatch(/^own secret {5}ok/m);
+  });
+
+  it('says that the database is a standby', async () => {
+    const standby: Transport = { ...transport, writability: async () => 'standby' };
+    const rows = await diagnose(standby, { provider: null, ingestSecret: undefined });
+    expect(rows.find((row) => row.check === 'writes')).toMatchObject({
+      verdict: 'fault',
+      remedy: expect.stringContaining('primary'),
+    });
   });
 
   it.each([

@@ -224,6 +224,36 @@ describe('the schedule', () => {
       expect(said()).toEqual([isAway]);
     });
 
+    it.each([
+      ['database_read_only', 'cannot execute UPDATE in a read-only transaction'],
+      ['database_full', 'could not extend file'],
+    ])('says so once as well where it takes no writes (%s), and what it is', async (code, why) => {
+      const [a, b] = [manualJob('a'), manualJob('b')];
+      const { schedule, said } = startNoting(a.job, b.job);
+      const refusal = () => new RowmillError(code, `The database takes no writes: ${why}`);
+      expect(schedule.outage()).toBeNull();
+      for (const { job, runs } of [a, b, a, b]) {
+        schedule.wake(job.name);
+        runs.at(-1)!.fail(refusal());
+        await turn();
+      }
+      const line = `warn: The database takes no writes: ${why}; every job is tried again until it is back`;
+      expect(said()).toEqual([line]);
+      expect(schedule.outage()).toMatchObject({ code });
+      schedule.wake('b');
+      b.runs.at(-1)!.fail(away());
+      await turn();
+      expect(said()).toEqual([line, isAway]);
+      schedule.wake('b');
+      b.runs.at(-1)!.fail(refusal());
+      await turn();
+      schedule.wake('b');
+      b.runs.at(-1)!.finish();
+      await turn();
+      expect(said()).toEqual([line, isAway, line, 'info: the database takes writes again']);
+      expect(schedule.outage()).toBeNull();
+    });
+
     it('goes on saying what else is wrong, with its stack', async () => {
       const [a, b] = [manualJob('a'), manualJob('b')];
       const { schedule, said } = startNoting(a.job, b.job);

@@ -100,11 +100,12 @@ describe('a worker whose database is away', () => {
       expect(posted.statusCode).toBe(503);
       expect(Number(posted.headers['retry-after'])).toBeGreaterThan(0);
       for (const answer of [ready, posted]) {
-        expect(answer.json()).toMatchObject({
-          error: { code: 'database_unreachable', message: expect.stringContaining('ECONNREFUSED') },
-        });
+        expect(answer.json()).toMatchObject({ error: { code: 'database_unreachable' } });
         expect(answer.body).not.toContain('a-secret-word');
       }
+      // Everybody may ask whether it is ready; only who knows the secret is told where the database is.
+      expect(ready.body).not.toMatch(/ECONNREFUSED|127\.0\.0\.1/);
+      expect(posted.body).toContain('ECONNREFUSED');
       expect(submitted).toEqual([]);
     },
   );
@@ -115,12 +116,22 @@ describe('a worker whose database is away', () => {
     const ready = await app.inject('/readyz');
     const seconds = (performance.now() - beganAt) / 1000;
     expect(ready.statusCode).toBe(503);
-    expect(ready.json()).toMatchObject({
-      error: { code: 'database_unreachable', message: expect.stringContaining('within 3 s') },
-    });
+    expect(ready.json()).toMatchObject({ error: { code: 'database_unreachable' } });
     expect(seconds).toBeGreaterThan(2.5);
     expect(seconds).toBeLessThan(5);
     expect((await app.inject('/healthz')).statusCode).toBe(200);
+  });
+
+  it('turns posts away in the same way where it takes no writes', async () => {
+    const { transport } = notingTransport();
+    const { app, submitted } = await build(createStore(transport, 'w', 'test'));
+    transport.rows = () =>
+      Promise.reject(new RowmillError('database_read_only', 'The database takes no writes: it is so'));
+    const posted = await app.inject(post());
+    expect(posted.statusCode).toBe(503);
+    expect(Number(posted.headers['retry-after'])).toBeGreaterThan(0);
+    expect(posted.body).toContain('takes no writes');
+    expect(submitted).toEqual([]);
   });
 
   it('keeps no lease of a claim that failed', async () => {

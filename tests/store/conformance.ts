@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isDatabaseAway } from '../../src/errors.ts';
+import { isDatabaseAway, isDatabaseUnreachable } from '../../src/errors.ts';
 import { createStore, type Slice } from '../../src/store/store.ts';
 import type { Transport } from '../../src/store/transport.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -237,6 +237,16 @@ export function describeTransport(name: string, way: Way): void {
           expect(error).toMatchObject({ code: 'database_unreachable', fields: { cause: code } });
         },
       );
+
+      it.each([
+        ['25006', 'database_read_only'],
+        ['53100', 'database_full'],
+      ])('takes an error %s for a database that takes no writes, and goes on', async (code, meaning) => {
+        const error = await ground.transport.value('refuse', { code }).catch((reason: unknown) => reason);
+        expect(error).toMatchObject({ code: meaning, fields: { cause: code } });
+        expect([isDatabaseAway(error), isDatabaseUnreachable(error)]).toEqual([true, false]);
+        expect(await ground.transport.value('echo_id', { id: 1 })).toBe(1);
+      });
 
       const running = () =>
         waitFor('the call runs', async () => {

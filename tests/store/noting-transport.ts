@@ -25,6 +25,7 @@ export function notingTransport(leaseMs = 120_000) {
       return true as Value;
     },
     missingMigrations: async () => [],
+    writability: async () => null,
     databaseEncoding: async () => 'UTF8',
     close: async () => {},
   };

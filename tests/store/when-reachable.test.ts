@@ -84,6 +84,21 @@ describe('waiting for a database', () => {
     expect(said[0]).not.toContain('a-secret-word');
   });
 
+  it('says once that it takes no writes, and goes on when it does', async () => {
+    let isReadOnly = true;
+    const { waiting, said } = start(async () => {
+      if (!isReadOnly) return 'there';
+      throw new RowmillError('database_read_only', 'The database takes no writes: it is so');
+    });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(said).toEqual([
+      'db.example.com:5499: The database takes no writes: it is so. npm run doctor says what to do; trying again, every 10 s at the least.',
+    ]);
+    isReadOnly = false;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await waiting).toBe('there');
+  });
+
   it('ends at once where the service stops', async () => {
     const call = vi.fn(() => Promise.reject(away()));
     const { waiting, abort } = start(call);
@@ -126,6 +141,16 @@ describe('a failure of the database', () => {
         fields: { why: `it is ${code}`, cause: code },
       }),
     );
+  });
+
+  it.each([
+    ['25006', 'database_read_only'],
+    ['53100', 'database_full'],
+  ])('%s says that it takes no writes, and not that the connection is lost', (code, meaning) => {
+    const error = withCode(code);
+    expect(isConnectionFailure(error)).toBe(false);
+    const fields = { why: `it is ${code}`, cause: code };
+    expect(() => explainAway(error)).toThrow(expect.objectContaining({ code: meaning, fields }));
   });
 
   it.each(['28P01', '3D000', '42883', '40P01', '55P03', '57014', '23505', 'RM111'])('%s does not', (code) => {
