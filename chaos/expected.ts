@@ -17,9 +17,12 @@ export type Expectation = {
 };
 
 /** What each table's rows must come to. */
-export async function expectations(connection: Connection): Promise<Map<Subject, Expectation>> {
+export async function expectations(
+  connection: Connection,
+  wanted: readonly Subject[] = subjects,
+): Promise<Map<Subject, Expectation>> {
   const found = new Map<Subject, Expectation>();
-  for (const subject of subjects) {
+  for (const subject of wanted) {
     const [row] = await connection.run(
       (sql) => sql<{ definition: PipelineDefinition }[]>`
         select rowmill.get_pipeline(p.id) as definition from rowmill.pipelines as p where p.name = ${subject.name}`,

@@ -7,7 +7,13 @@ import { inputSql, outputSql } from './tables.ts';
 import type { Usage } from './users.ts';
 import type { Versions } from './versions.ts';
 
-type Row = { id: number; input: Input; outputs: unknown[]; error_class: string | null; is_of_input: boolean };
+export type Row = {
+  id: number;
+  input: Input;
+  outputs: unknown[];
+  error_class: string | null;
+  is_of_input: boolean;
+};
 type Named = { row: string; note: string };
 type Findings = {
   there: number;
@@ -53,7 +59,8 @@ export async function judgeRows(
   ];
 }
 
-async function readRows(sql: postgres.Sql, subject: Subject): Promise<Row[]> {
+/** The rows of a table, each with its failure if it has one. */
+export async function readRows(sql: postgres.Sql, subject: Subject): Promise<Row[]> {
   const [found] = await sql<{ key: string; hash: string }[]>`
     select (rowmill.source_parts_of(p.id)).key_value as key, (rowmill.source_parts_of(p.id)).hash as hash
     from rowmill.pipelines as p where p.name = ${subject.name}`;

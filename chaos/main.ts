@@ -1,12 +1,13 @@
 import { RowmillError } from '../src/errors.ts';
+import { runHostile } from './hostile-run.ts';
 import { readOptions, usage } from './options.ts';
 import { formatReport } from './report.ts';
 import { runChaos } from './run.ts';
 
 /** Command line → run → table → exit code: 1 for any violation, and for a run that could not be made. */
 async function main(): Promise<void> {
-  const options = readOptions(process.argv.slice(2));
-  if (options === null) {
+  const choice = readOptions(process.argv.slice(2));
+  if (choice === null) {
     process.stdout.write(`${usage}\n`);
     return;
   }
@@ -17,7 +18,11 @@ async function main(): Promise<void> {
     );
   }
   const log = (line: string) => void process.stderr.write(`${line}\n`);
-  const report = await runChaos(options, { log, signal: abort.signal });
+  const progress = { log, signal: abort.signal };
+  const report =
+    choice.run === 'hostile'
+      ? await runHostile(choice.options, progress)
+      : await runChaos(choice.options, progress);
   process.stdout.write(`${formatReport(report)}\n`);
   if (report.violations > 0) process.exitCode = 1;
 }

@@ -16,6 +16,17 @@ export type ChaosOptions = {
   keep: boolean;
 };
 
+export type HostileOptions = {
+  /** How long the hostile pipelines run beside the healthy ones. */
+  minutes: number;
+  seed: number;
+  keep: boolean;
+  /** Hostile pipelines by name; null: all of them. */
+  only: string[] | null;
+};
+
+export type Choice = { run: 'kills'; options: ChaosOptions } | { run: 'hostile'; options: HostileOptions };
+
 export const usage = `usage: npm run chaos [-- options]
   --rows N      rows to import (20000)
   --workers N   worker processes (4)
@@ -23,21 +34,44 @@ export const usage = `usage: npm run chaos [-- options]
   --seed N      what is written, killed and broken, and when; timing stays the machine's (1)
   --no-faults   a provider that never misbehaves
   --only KIND   kills of one kind alone: ${onlyChoices.join(', ')}
-  --keep        leave the temporary directory, with all logs, and say where it is`;
+  --keep        leave the temporary directory, with all logs, and say where it is
+or: npm run chaos -- --hostile [options]
+  nothing is killed: healthy pipelines run alone, and then beside others whose batches the provider answers in hostile ways
+  --minutes N   how long beside the others (10)
+  --only NAMES  hostile ways alone whose names hold one of these, such as download,line_foreign
+  --seed N, --keep`;
 
 /** Reads the command line; null where help is asked for. Raises RowmillError `usage` for what does not fit. */
-export function readOptions(args: string[]): ChaosOptions | null {
+export function readOptions(args: string[]): Choice | null {
   const { values } = parse(args);
   if (values.help) return null;
-  return {
-    rows: wholeNumber('rows', values.rows, 1, 1_000_000),
-    workers: wholeNumber('workers', values.workers, 1, 50),
-    kills: wholeNumber('kills', values.kills, 0, 100_000),
-    seed: wholeNumber('seed', values.seed, 0, 4_294_967_295),
+  const both = { seed: wholeNumber('seed', values.seed ?? '1', 0, 4_294_967_295), keep: values.keep };
+  if (values.hostile) {
+    refuse(values, ['rows', 'workers', 'kills', 'no-faults'], '--hostile');
+    return {
+      run: 'hostile',
+      options: {
+        ...both,
+        minutes: wholeNumber('minutes', values.minutes ?? '10', 1, 10_000),
+        only: values.only?.split(',') ?? null,
+      },
+    };
+  }
+  refuse(values, ['minutes'], 'a run without --hostile');
+  const options = {
+    ...both,
+    rows: wholeNumber('rows', values.rows ?? '20000', 1, 1_000_000),
+    workers: wholeNumber('workers', values.workers ?? '4', 1, 50),
+    kills: wholeNumber('kills', values.kills ?? '200', 0, 100_000),
     faults: !values['no-faults'],
     only: readOnly(values.only),
-    keep: values.keep,
   };
+  return { run: 'kills', options };
+}
+
+function refuse(values: Record<string, unknown>, names: string[], what: string): void {
+  const given = names.find((name) => values[name] !== undefined);
+  if (given !== undefined) throw new RowmillError('usage', `${what} takes no --${given}\n${usage}`);
 }
 
 function parse(args: string[]) {
@@ -45,11 +79,13 @@ function parse(args: string[]) {
     return parseArgs({
       args,
       options: {
-        rows: { type: 'string', default: '20000' },
-        workers: { type: 'string', default: '4' },
-        kills: { type: 'string', default: '200' },
-        seed: { type: 'string', default: '1' },
-        'no-faults': { type: 'boolean', default: false },
+        rows: { type: 'string' },
+        workers: { type: 'string' },
+        kills: { type: 'string' },
+        seed: { type: 'string' },
+        'no-faults': { type: 'boolean' },
+        hostile: { type: 'boolean', default: false },
+        minutes: { type: 'string' },
         only: { type: 'string' },
         keep: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },

@@ -20,6 +20,18 @@ export function demanded(what: string, value: number, notes: string[] = [], allo
   return { what, value, allowed, verdict: value === allowed ? 'ok' : 'VIOLATION', notes };
 }
 
+/** A number that must not be beyond a limit. */
+export function bounded(
+  what: string,
+  value: number,
+  limit: { least: number } | { most: number },
+  notes: string[] = [],
+): Fact {
+  const isRight = 'least' in limit ? value >= limit.least : value <= limit.most;
+  const allowed = 'least' in limit ? `≥ ${limit.least}` : `≤ ${limit.most}`;
+  return { what, value, allowed, verdict: isRight ? 'ok' : 'VIOLATION', notes };
+}
+
 export function reportOf(facts: Fact[]): Report {
   return { facts, violations: facts.filter((fact) => fact.verdict === 'VIOLATION').length };
 }

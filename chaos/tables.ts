@@ -12,21 +12,25 @@ const settings: Record<string, string> = {
 };
 
 /** Settings, tables and pipelines, and a trigger that keeps an account of every answer that is written. */
-export async function prepareTables(connection: Connection): Promise<void> {
+export async function prepareTables(
+  connection: Connection,
+  wanted: readonly Subject[] = subjects,
+  others: Record<string, string> = {},
+): Promise<void> {
   const columns = await connection.run(
     (sql) => sql<{ name: string }[]>`
       select column_name as name from information_schema.columns
       where table_schema = 'rowmill' and table_name = 'settings'`,
   );
   const there = new Set(columns.map((column) => column.name));
-  const assignments = Object.entries(settings)
+  const assignments = Object.entries({ ...settings, ...others })
     .filter(([name]) => there.has(name))
     .map(([name, value]) => `${name} = '${value}'`);
   await connection.run((sql) => sql.unsafe(`update rowmill.settings set ${assignments.join(', ')}`));
   await connection.run((sql) =>
     sql.unsafe('create table written (id bigint, name text, input jsonb, outputs jsonb, at timestamptz)'),
   );
-  for (const subject of subjects) {
+  for (const subject of wanted) {
     await connection.run((sql) => sql.unsafe(subject.table));
     await connection.run((sql) => sql.unsafe(accountSql(subject)));
     await connection.run((sql) => sql.unsafe(subject.pipeline));

@@ -24,7 +24,12 @@ export class Workers {
   readonly #atExit = () => void this.kill();
   #isEnding = false;
 
-  constructor(directory: string, databaseUrl: string, providerUrl: string) {
+  constructor(
+    directory: string,
+    databaseUrl: string,
+    providerUrl: string,
+    others: Record<string, string> = {},
+  ) {
     this.#directory = directory;
     this.#env = {
       PATH: process.env.PATH,
@@ -37,6 +42,7 @@ export class Workers {
       ROWMILL_POLL_CRON: '* * * * * *',
       // Hundreds of starts: most of each is compiling.
       NODE_COMPILE_CACHE: path.join(directory, 'compile-cache'),
+      ...others,
     };
     process.once('exit', this.#atExit);
   }
@@ -50,6 +56,11 @@ export class Workers {
     });
     await once(warmUp, 'exit');
     for (let n = 0; n < count; n += 1) this.#startOne();
+  }
+
+  /** Those that run now. */
+  get pids(): number[] {
+    return [...this.#running].map(({ child }) => child.pid ?? 0);
   }
 
   /** SIGKILL for one; false where all are paused. */

@@ -1,6 +1,7 @@
 import type { BatchObject } from './batch-object.ts';
 import { describeFault, type FaultName } from './fault-names.ts';
 import type { Occasions, Strike } from './occasions.ts';
+import { rulesOf } from './pipeline-rules.ts';
 
 /**
  * What the rules have in store for each batch, all of it decided when it is created: so a script counts batches
@@ -9,16 +10,18 @@ import type { Occasions, Strike } from './occasions.ts';
 export class BatchFates {
   #rules: Occasions[];
   #fates = new WeakMap<BatchObject, { createdAt: number; fates: Strike[] }>();
+  #pipelines = new Set<string>();
+  /** Whether any rule asks what batches there were. */
+  readonly isWanted: boolean;
 
   constructor(counted: Occasions[]) {
     // What depends on a batch's prompts cannot be decided before they are read; see poison-faults.ts.
     const isFate = ({ rule }: Occasions) =>
-      describeFault(rule.fault).subject === 'batch' && rule.prompt === undefined;
+      ['batch', 'hostile'].includes(describeFault(rule.fault).subject) && rule.prompt === undefined;
     this.#rules = counted.filter(isFate);
-  }
-
-  get isEmpty(): boolean {
-    return this.#rules.length === 0;
+    const isAboutPipeline = ({ rule }: Occasions) =>
+      describeFault(rule.fault).subject === 'list' && rule.pipeline !== undefined;
+    this.isWanted = this.#rules.length > 0 || counted.some(isAboutPipeline);
   }
 
   /** Whether any batch can meet with this fault. */
@@ -27,8 +30,17 @@ export class BatchFates {
   }
 
   decide(batch: BatchObject): void {
-    const fates = this.#rules.map((each) => each.next()).filter((strike) => strike !== null);
+    const pipeline = batch.metadata?.rowmill_pipeline;
+    if (pipeline !== undefined) this.#pipelines.add(pipeline);
+    const fates = rulesOf(this.#rules, batch)
+      .map((each) => each.next())
+      .filter((strike) => strike !== null);
     this.#fates.set(batch, { createdAt: performance.now(), fates });
+  }
+
+  /** Whether there has been a batch of the pipeline. */
+  hasSeen(pipeline: string): boolean {
+    return this.#pipelines.has(pipeline);
   }
 
   /** The fate of this name that a batch has; where several rules struck, the first one's. */

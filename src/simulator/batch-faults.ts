@@ -1,3 +1,4 @@
+import { absurdErrors } from './absurd.ts';
 import type { BatchFates } from './batch-fates.ts';
 import type { BatchObject } from './batch-object.ts';
 import { usualShare } from './fault-names.ts';
@@ -13,13 +14,14 @@ export function batchFaults(fates: BatchFates): Faults {
     // 0.29 of a hundred are 29 to people, and a little less to machines.
     return executed >= Math.floor(batch.request_counts.total * (fate.rule.share ?? usualShare) + 1e-6);
   };
-  if (!fates.isEmpty) faults.created = (batch) => fates.decide(batch);
+  if (fates.isWanted) faults.created = (batch) => fates.decide(batch);
   if (fates.has('stuck_validating') || fates.has('stuck_in_progress') || fates.has('stuck_finalizing'))
     faults.stays = (batch, state) => fates.msOf(batch, `stuck_${state}`);
-  if (fates.has('fails_validation')) {
+  if (fates.has('fails_validation') || fates.has('absurd_errors')) {
     faults.validation = (batch) => {
       const fate = fates.find(batch, 'fails_validation');
-      return fate ? [validationErrorOf(fate.rule.code, fate.turn, batch, fate.rule.line)] : [];
+      const errors = fate ? [validationErrorOf(fate.rule.code, fate.turn, batch, fate.rule.line)] : [];
+      return fates.find(batch, 'absurd_errors') ? [...errors, ...absurdErrors] : errors;
     };
   }
   if (fates.has('expires')) faults.expires = (batch, executed) => hasShareOf(batch, 'expires', executed);

@@ -1,6 +1,7 @@
 import type { Execution } from './batch-execution.ts';
 import { digestOf } from './digest.ts';
 import { type BareError, executeRequest, type Outcome } from './execute.ts';
+import type { RawResult } from './faults.ts';
 import type { FileObject } from './file-store.ts';
 import { idSeries } from './ids.ts';
 import type { Json } from './request.ts';
@@ -39,6 +40,11 @@ export class BatchResults {
 
   execute(customId: string, body: Json): void {
     const outcome = this.#outcomeOf(customId, body);
+    if ('error' in outcome) {
+      this.#count(customId, unanswered);
+      this.#write(this.#errors, customId, outcome.response, outcome.error);
+      return;
+    }
     if ('code' in outcome) {
       this.#count(customId, unanswered);
       this.#write(this.#errors, customId, 'null', JSON.stringify(outcome));
@@ -57,7 +63,7 @@ export class BatchResults {
     if (!isThere || isFlawed) this.#execution.ledger.spoil(promptDigest);
   }
 
-  #outcomeOf(customId: string, body: Json): Outcome | BareError {
+  #outcomeOf(customId: string, body: Json): Outcome | BareError | RawResult {
     const { batch, faults, cachedShare } = this.#execution;
     const fate = faults.outcome?.(batch, customId, body);
     if (fate !== undefined && !('flaw' in fate)) return fate;

@@ -5,6 +5,7 @@ import { readNewBatch } from './create-params.ts';
 import type { CreateRate } from './create-rate.ts';
 import { invalidValue } from './errors.ts';
 import type { Faults } from './faults.ts';
+import { sendInstead } from './http-faults.ts';
 import type { Ledger } from './ledger.ts';
 import { pageOf, readLimit } from './paging.ts';
 
@@ -34,7 +35,7 @@ export function registerBatchRoutes(app: FastifyInstance, deps: BatchRoutesDeps)
     return batch;
   };
 
-  app.post('/v1/batches', ({ body }) => {
+  app.post('/v1/batches', ({ body }, reply) => {
     const wanted = readNewBatch(body);
     rate.take();
     const batch = newBatchObject(wanted);
@@ -44,21 +45,25 @@ export function registerBatchRoutes(app: FastifyInstance, deps: BatchRoutesDeps)
     // The reply shows the batch as created, however quickly it goes on.
     const created = structuredClone(show(batch));
     runner.start(batch, wanted.outputExpiresAfterSeconds);
-    return created;
+    return sendInstead(reply, faults.answered?.('create', batch, created)) ?? created;
   });
 
   app.get<List>('/v1/batches', ({ query }) => {
     const newestFirst = [...batches.values()].reverse();
     const listed = faults.isListed ? newestFirst.filter(faults.isListed) : newestFirst;
-    const page = pageOf(listed, query.after, readLimit(query.limit, 20, 100));
-    return { ...page, data: page.data.map(show) };
+    const proper = () => {
+      const page = pageOf(listed, query.after, readLimit(query.limit, 20, 100));
+      return { ...page, data: page.data.map(show) };
+    };
+    return faults.listed ? faults.listed('list', query.after, proper) : proper();
   });
 
-  app.get<ById>('/v1/batches/:id', ({ params }) => {
+  app.get<ById>('/v1/batches/:id', ({ params }, reply) => {
     const batch = find(params.id);
     const error = faults.retrieved?.(batch);
     if (error) throw error;
-    return show(batch);
+    const shown = show(batch);
+    return sendInstead(reply, faults.answered?.('retrieve', batch, shown)) ?? shown;
   });
 
   app.post<ById>('/v1/batches/:id/cancel', ({ params }) => {

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { seededRandom } from './digest.ts';
 import type { Faults } from './faults.ts';
 import { firstStrike, type Occasions } from './occasions.ts';
+import { rulesOf } from './pipeline-rules.ts';
 
 /**
  * Downloads that send a part of their bytes. The first that is struck announces all of them and then breaks
@@ -13,8 +14,8 @@ export function downloadFaults(counted: Occasions[], seed: number): Faults {
   if (rules.length === 0) return {};
   const random = seededRandom(seed);
   return {
-    content(file, bytes) {
-      const strike = firstStrike(rules);
+    content(file, bytes, batch) {
+      const strike = firstStrike(rulesOf(rules, batch));
       if (!strike) return bytes;
       const sent = Math.floor(random() * file.bytes);
       const isBroken = strike.turn % 2 === 0;

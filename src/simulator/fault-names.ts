@@ -1,8 +1,17 @@
 /** What a fault strikes, and so what its occasions are counted in. */
-export type FaultSubject = 'request' | 'retrieval' | 'download' | 'batch' | 'execution' | 'line';
+export type FaultSubject =
+  | 'request'
+  | 'upload'
+  | 'list'
+  | 'retrieval'
+  | 'download'
+  | 'batch'
+  | 'hostile'
+  | 'execution'
+  | 'line';
 
 /** What a rule may say about some faults, and not about others. */
-export const faultDetails = ['code', 'status', 'share', 'line', 'prompt'] as const;
+export const faultDetails = ['code', 'status', 'share', 'line', 'prompt', 'to'] as const;
 export type FaultDetail = (typeof faultDetails)[number];
 
 type Description = {
@@ -10,6 +19,8 @@ type Description = {
   help: string;
   /** How long it lasts where the rule does not say; without it the fault takes no `ms`. */
   ms?: number;
+  /** How many megabytes it sends where the rule does not say; without it the fault takes no `mb`. */
+  mb?: number;
   /** What else a rule may say about it. */
   takes?: readonly FaultDetail[];
 };
@@ -47,6 +58,19 @@ export const faultDescriptions = {
     subject: 'request',
     help: 'the connection is reset once the request is read; it is done ms later',
     ms: 2_000,
+  },
+  upload_redirect: {
+    subject: 'upload',
+    help: 'answered, once it is read, with 307 to the address; nothing done',
+    takes: ['prompt', 'to'],
+  },
+  list_endless: {
+    subject: 'list',
+    help: 'has_more on every page, and new ids, created now; none of them is of a real entry',
+  },
+  list_broken: {
+    subject: 'list',
+    help: 'no entry, numbers and 6,000 characters as ids, objects as metadata, around the real entries',
   },
   retrieve_down: {
     subject: 'retrieval',
@@ -92,6 +116,58 @@ export const faultDescriptions = {
   },
   no_output_file: { subject: 'batch', help: 'its answers are paid for, and its output file is not there' },
   no_final_newline: { subject: 'batch', help: 'its files end without a newline' },
+  absurd_counts: {
+    subject: 'batch',
+    help: 'its usage and request_counts hold 1e308, 9e18, -1, texts, objects, by turns',
+  },
+  absurd_errors: {
+    subject: 'batch',
+    help: 'ends as failed, for errors whose codes are objects, with megabytes of message',
+  },
+  create_lost: { subject: 'hostile', help: 'it is created, and the connection reset' },
+  create_same_id: {
+    subject: 'hostile',
+    help: 'its create is answered with the id of the first batch struck',
+  },
+  retrieve_drips: { subject: 'hostile', help: 'retrieved, it sends a byte each ms, without end', ms: 2_000 },
+  retrieve_bomb: {
+    subject: 'hostile',
+    help: 'retrieved, it is mb of blanks, gzipped, and then itself',
+    mb: 1_024,
+  },
+  retrieve_huge: { subject: 'hostile', help: 'retrieved, it has a member of mb', mb: 512 },
+  retrieve_not_utf8: {
+    subject: 'hostile',
+    help: 'retrieved, it has bytes that are not UTF-8 in its metadata',
+  },
+  retrieve_redirect: {
+    subject: 'hostile',
+    help: 'retrieved, it is answered with 302 to the address',
+    takes: ['to'],
+  },
+  download_drips: {
+    subject: 'hostile',
+    help: 'its result files come a byte each ms, and blanks after their end, without end',
+    ms: 2_000,
+  },
+  download_bomb: {
+    subject: 'hostile',
+    help: 'its result files come gzipped, with mb of blank lines before them',
+    mb: 4_096,
+  },
+  download_long_line: { subject: 'hostile', help: 'its result files begin with a line of mb', mb: 512 },
+  download_nested: { subject: 'hostile', help: 'its result files begin with a line of mb of [', mb: 60 },
+  download_blanks: { subject: 'hostile', help: 'its result files go on with blank lines, without end' },
+  download_foreign: { subject: 'hostile', help: 'its result files go on with lines of others, without end' },
+  download_not_utf8: {
+    subject: 'hostile',
+    help: 'the first blank of each line of its result files is the byte ff instead',
+  },
+  download_redirect: {
+    subject: 'hostile',
+    help: 'its result files are answered with 302 to the address',
+    takes: ['to'],
+  },
   request_fails: {
     subject: 'execution',
     help: 'an error of status, in response; error is null',
@@ -100,6 +176,11 @@ export const faultDescriptions = {
   request_fails_bare: {
     subject: 'execution',
     help: 'an error with code and message, in error; response is null',
+    takes: ['prompt'],
+  },
+  request_absurd: {
+    subject: 'execution',
+    help: 'an error with objects, 200,000 arrays in each other, or megabytes as its members, by turns',
     takes: ['prompt'],
   },
   answer_refused: {
@@ -131,6 +212,12 @@ export const faultDescriptions = {
   line_missing: { subject: 'line', help: 'not there' },
   line_doubled: { subject: 'line', help: 'there twice' },
   line_unknown: { subject: 'line', help: "followed by one with a stranger's custom_id" },
+  line_foreign: { subject: 'line', help: "followed by one with the custom_id of another batch's row" },
+  line_misplaced: {
+    subject: 'line',
+    help: 'followed by one with another place or chunk in its custom_id, by turns in and beyond what there is',
+  },
+  line_absurd_usage: { subject: 'line', help: 'with 1e308, 9e18, -1, texts, objects as its usage, by turns' },
   line_truncated: { subject: 'line', help: 'cut in its middle; the lines around it are whole' },
 } as const satisfies Record<string, Description>;
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { describeFault, type FaultName, faultDetails, faultNames } from './fault-names.ts';
+import { describeFault, type FaultName, type FaultSubject, faultDetails, faultNames } from './fault-names.ts';
 import { type RouteName, routeNames } from './route-names.ts';
 import { validationCodes } from './validation-forms.ts';
 
@@ -21,6 +21,10 @@ export type FaultRule = {
   at?: number[];
   /** How long, for faults that last. */
   ms?: number;
+  /** How many megabytes, for faults that send them. */
+  mb?: number;
+  /** For redirects: where to. */
+  to?: string;
   /**
    * For fails_validation: which code; without it they take turns (with a prompt it is invalid_request). For
    * request_fails: any code; without it the status's own.
@@ -37,10 +41,16 @@ export type FaultRule = {
    * fails_validation: about batches with such requests, counted as they are validated; each of these lines is named.
    */
   prompt?: string;
+  /**
+   * The `rowmill_pipeline` of a batch's metadata: the rule is about such batches alone, and counts only these. For
+   * faults of lists: they strike as soon as there has been such a batch.
+   */
+  pipeline?: string;
 };
 
 // Wide enough for a month, and what a timer can hold.
 const maximumMs = 2 ** 31 - 1;
+const maximumMb = 1_000_000;
 
 const ruleSchema = z
   .strictObject({
@@ -49,22 +59,30 @@ const ruleSchema = z
     probability: z.number().min(0).max(1).exactOptional(),
     at: z.array(z.int().min(1)).min(1).exactOptional(),
     ms: z.number().min(0).max(maximumMs).exactOptional(),
+    mb: z.number().min(0).max(maximumMb).exactOptional(),
+    to: z.url({ protocol: /^https?$/ }).exactOptional(),
     code: z.string().min(1).exactOptional(),
     status: z.int().min(0).max(599).exactOptional(),
     share: z.number().min(0).max(1).exactOptional(),
     line: z.int().min(1).exactOptional(),
     prompt: z.string().min(1).exactOptional(),
+    pipeline: z.string().min(1).exactOptional(),
   })
   .superRefine((rule, context) => {
     const refuse = (key: keyof FaultRule, message: string) =>
       context.addIssue({ code: 'custom', path: [key], message, input: rule[key] });
-    const { subject, ms, takes } = describeFault(rule.fault);
+    const { subject, ms, mb, takes } = describeFault(rule.fault);
     if (rule.probability !== undefined && rule.at !== undefined)
       refuse('at', 'expected either a probability or at');
-    if (rule.route !== undefined && subject !== 'request') refuse('route', `${rule.fault} takes no route`);
+    if (rule.route !== undefined && !routesOf(subject).includes(rule.route))
+      refuse('route', `${rule.fault} takes no route${subject === 'list' ? ' but list and list_files' : ''}`);
     if (rule.fault.startsWith('token_limit') && (rule.route ?? 'create') !== 'create')
       refuse('route', `${rule.fault} strikes create alone`);
     if (rule.ms !== undefined && ms === undefined) refuse('ms', `${rule.fault} takes no ms`);
+    if (rule.mb !== undefined && mb === undefined) refuse('mb', `${rule.fault} takes no mb`);
+    if (rule.to === undefined && takes?.includes('to')) refuse('to', 'expected an address');
+    if (rule.pipeline !== undefined && (subject === 'request' || subject === 'upload'))
+      refuse('pipeline', `${rule.fault} strikes before a pipeline is known`);
     for (const key of faultDetails) {
       if (rule[key] !== undefined && !takes?.includes(key)) refuse(key, `${rule.fault} takes no ${key}`);
     }
@@ -78,11 +96,10 @@ const ruleSchema = z
       refuse('status', 'expected 0 or the status of an error');
   }) satisfies z.ZodType<FaultRule>;
 
-export const grammar =
-  '<fault>[:<route>][=<probability>|@<n>[,<n>…]][;ms=…][;code=…][;status=…][;share=…][;line=…][;prompt=…]';
+export const grammar = '<fault>[:<route>][=<probability>|@<n>[,<n>…]][;<key>=…]…';
 
 const ruleForm =
-  /^(?<fault>\w+)(?::(?<route>\w+))?(?:=(?<probability>[^;]*)|@(?<at>[^;]*))?(?<options>(?:;(?:ms|code|status|share|line|prompt)=[^;]*)*)\s*$/;
+  /^(?<fault>\w+)(?::(?<route>\w+))?(?:=(?<probability>[^;]*)|@(?<at>[^;]*))?(?<options>(?:;(?:ms|mb|to|code|status|share|line|prompt|pipeline)=[^;]*)*)\s*$/;
 
 /** Reads a rule as the command takes it; throws an error that says what was expected, and what came. */
 export function parseFault(text: string): FaultRule {
@@ -97,7 +114,7 @@ export function parseFault(text: string): FaultRule {
     const end = option.indexOf('=');
     const [key, value] = [option.slice(0, end), option.slice(end + 1)];
     // A prompt is taken to the letter: "film 7 " is not "film 7".
-    rule[key] = key === 'prompt' ? value : key === 'code' ? value.trim() : numberOr(value);
+    rule[key] = key === 'prompt' ? value : texts.has(key) ? value.trim() : numberOr(value);
   }
   return check(ruleSchema, rule, `the fault '${text}'`);
 }
@@ -113,6 +130,13 @@ export function readFaultScript(text: string): FaultRule[] {
     );
   }
   return check(z.array(ruleSchema), script, 'the fault script');
+}
+
+const texts = new Set(['code', 'to', 'pipeline']);
+
+function routesOf(subject: FaultSubject): readonly RouteName[] {
+  if (subject === 'list') return ['list', 'list_files'];
+  return subject === 'request' ? routeNames : [];
 }
 
 function numberOr(text: string): unknown {

@@ -4,6 +4,7 @@ import type { BatchErrorItem, BatchObject } from './batch-object.ts';
 import type { ApiError } from './errors.ts';
 import type { BareError, Outcome } from './execute.ts';
 import type { FileObject } from './file-store.ts';
+import type { Page } from './paging.ts';
 import type { Json } from './request.ts';
 import type { RouteName } from './route-names.ts';
 import type { LineError } from './validation-errors.ts';
@@ -26,6 +27,12 @@ export type HttpFault = {
 };
 
 export type HttpReply = { status: number; headers: Record<string, string>; body: string };
+
+/** What is sent in place of an answer; it may never end, and announces no length. Or the connection is reset. */
+export type Instead = { status?: number; headers: Record<string, string>; body: Readable | string } | 'reset';
+
+/** What a line of a result file holds as JSON text, whatever it is. */
+export type RawResult = { response: string; error: string };
 
 /** The bytes of a download; where their length is not announced, the client cannot miss any. */
 export type Download = { bytes: Readable; isLengthAnnounced: boolean };
@@ -51,6 +58,20 @@ export type Faults = {
   isListed?: (batch: BatchObject) => boolean;
   /** Before a batch is shown to who asked for it by its id: an error to answer with instead. */
   retrieved?: (batch: BatchObject) => ApiError | undefined;
+  /** In place of the answer to its creation or its retrieval: what is sent. */
+  answered?: (route: 'create' | 'retrieve', batch: BatchObject, answer: BatchObject) => Instead | undefined;
+  /** In place of a result file's bytes: what is sent. */
+  delivered?: (batch: BatchObject, bytes: () => Readable) => Instead | undefined;
+  /** A result file as replies show it. */
+  fileShown?: (batch: BatchObject, file: FileObject) => FileObject;
+  /** A page of a list as it is sent; `page` makes the proper one, and throws where `after` is unknown. */
+  listed?: (
+    route: 'list' | 'list_files',
+    after: string | undefined,
+    page: () => Page<{ id: string }>,
+  ) => unknown;
+  /** Once an upload has been read, before it has its effect: what it is answered with instead. */
+  uploaded?: (firstRequest: Json) => Instead | undefined;
   /** A batch as replies show it. */
   shown?: (batch: BatchObject) => BatchObject;
   /** How many milliseconds longer than usual a batch stays in a state; Infinity for ever. */
@@ -72,9 +93,9 @@ export type Faults = {
     batch: BatchObject,
     customId: string,
     body: Json,
-  ) => Outcome | BareError | FlawedAnswer | undefined;
+  ) => Outcome | BareError | FlawedAnswer | RawResult | undefined;
   /** The lines written for one line of output or error file: none, two, or a broken one. */
   written?: (batch: BatchObject, line: string) => string[];
   /** In place of a file's bytes as a download sends them; the length that was announced stays unless it says so. */
-  content?: (file: FileObject, bytes: Readable) => Readable | Download;
+  content?: (file: FileObject, bytes: Readable, batch: BatchObject | undefined) => Readable | Download;
 };

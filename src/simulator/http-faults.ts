@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError } from './errors.ts';
-import type { Faults, HttpFault, HttpRequest } from './faults.ts';
+import type { Faults, HttpFault, HttpRequest, Instead } from './faults.ts';
 import { pause } from './pauses.ts';
 import { routeNameOf } from './route-names.ts';
 
@@ -26,6 +26,18 @@ export function addRequestFaults(app: FastifyInstance, faults: Faults): void {
     reply.code(fault.status).type('application/json').removeHeader('content-length');
     return JSON.stringify(fault.toBody());
   });
+}
+
+/** Answers with what is sent instead, where anything is; null where the proper answer is due. */
+export function sendInstead(reply: FastifyReply, instead: Instead | undefined): FastifyReply | null {
+  if (instead === undefined) return null;
+  if (instead === 'reset') {
+    reply.hijack();
+    disconnect(reply.request, 'reset');
+    return reply;
+  }
+  const { status = 200, headers, body } = instead;
+  return reply.code(status).headers(headers).send(body);
 }
 
 export function pathOf(url: string): string {

@@ -1,6 +1,7 @@
 import type { BatchObject } from './batch-object.ts';
 import type { Faults } from './faults.ts';
 import type { Occasions, Strike } from './occasions.ts';
+import { rulesOf } from './pipeline-rules.ts';
 import { rulesAbout } from './prompt-rules.ts';
 import { validationErrorOf } from './validation-forms.ts';
 
@@ -26,7 +27,9 @@ export function poisonFaults(counted: Occasions[]): Faults {
 
   return {
     checked(batch, body) {
-      const met = rulesAbout(rules, batch.endpoint, body).map((rule) => strikeOf(batch, rule));
+      const met = rulesAbout(rulesOf(rules, batch), batch.endpoint, body).map((rule) =>
+        strikeOf(batch, rule),
+      );
       const strike = met.find((each) => each !== null);
       if (!strike) return undefined;
       return validationErrorOf(strike.rule.code ?? 'invalid_request', strike.turn, batch, 1);

@@ -78,8 +78,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     onEnded: (batch) => webhooks.announce(batch),
     onError: (error, batch) => app.log.error({ error, batch: batch.id }, 'a batch broke off'),
   });
-  registerFileRoutes(app, files, faults);
   const batches = new Map<string, BatchObject>();
+  registerFileRoutes(app, { files, faults, batches });
   const rate = new CreateRate(options.batchesPerHour);
   registerBatchRoutes(app, { batches, runner, ledger, faults, rate });
   registerAnswerRoutes(app, ledger, cachedShare);

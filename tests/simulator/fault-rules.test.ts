@@ -30,6 +30,16 @@ describe('a rule on the command line', () => {
     ['answer_refused@1;prompt=film 7 ', { fault: 'answer_refused', at: [1], prompt: 'film 7 ' }],
     [' answer_cut=0.5;prompt= a=b\n', { fault: 'answer_cut', probability: 0.5, prompt: ' a=b\n' }],
     [' http_500 ', { fault: 'http_500' }],
+    ['download_bomb@2;mb=1.5;pipeline=a b ', { fault: 'download_bomb', at: [2], mb: 1.5, pipeline: 'a b' }],
+    [
+      'retrieve_redirect;to=http://127.0.0.1:9/x?y=1',
+      { fault: 'retrieve_redirect', to: 'http://127.0.0.1:9/x?y=1' },
+    ],
+    [
+      'list_endless:list=0.5;pipeline=x',
+      { fault: 'list_endless', route: 'list', probability: 0.5, pipeline: 'x' },
+    ],
+    ['expires;pipeline=films', { fault: 'expires', pipeline: 'films' }],
     ['request_fails=1e-3;status=429', { fault: 'request_fails', probability: 0.001, status: 429 }],
   ])('is read: %s', (text, rule) => {
     expect(parseFault(text)).toEqual(rule);
@@ -63,6 +73,15 @@ describe('a rule on the command line', () => {
     ['answer_cut;prompt=a;b', 'a fault reads <fault>[:<route>]'],
     ['line_missing;prompt=x', 'prompt: line_missing takes no prompt'],
     ['expires;prompt=x', 'prompt: expires takes no prompt'],
+    ['http_500;pipeline=x', 'pipeline: http_500 strikes before a pipeline is known'],
+    ['upload_redirect;to=http://x;pipeline=y', 'pipeline: upload_redirect strikes before'],
+    ['expires;pipeline=', 'pipeline: Too small'],
+    ['expires;mb=1', 'mb: expires takes no mb'],
+    ['download_bomb;mb=-1', 'mb: Too small'],
+    ['download_redirect', 'to: expected an address'],
+    ['download_redirect;to=ftp://x', 'to: Invalid URL'],
+    ['download_bomb;to=http://x', 'to: download_bomb takes no to'],
+    ['list_endless:create', 'route: list_endless takes no route but list and list_files'],
   ])("is refused, with what was expected and what came: '%s'", (text, message) => {
     expect(() => parseFault(text)).toThrow(message);
     expect(() => parseFault(text)).toThrow(`'${text}'`);

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import OpenAI, { toFile } from 'openai';
 import { onTestFinished } from 'vitest';
+import { type BatchObject, hasEnded } from '../../src/simulator/batch-object.ts';
 import { createFaults } from '../../src/simulator/create-faults.ts';
 import { parseFault } from '../../src/simulator/fault-rules.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts';
@@ -59,6 +60,57 @@ export async function submit(
 ): Promise<OpenAI.Batch> {
   const inputFileId = await upload(openai, jsonl(lines));
   return openai.batches.create({ input_file_id: inputFileId, endpoint, completion_window: '24h' });
+}
+
+/** The same for a pipeline, as a worker names it. */
+export async function submitFor(
+  openai: OpenAI,
+  pipeline: string,
+  lines: (Line | string)[],
+): Promise<OpenAI.Batch> {
+  return openai.batches.create({
+    input_file_id: await upload(openai, jsonl(lines)),
+    endpoint: '/v1/chat/completions',
+    completion_window: '24h',
+    metadata: { rowmill_pipeline: pipeline },
+  });
+}
+
+/** A batch that has ended, as it is and not as it is shown. */
+export async function ended(simulator: Simulator, id: string): Promise<BatchObject> {
+  for (;;) {
+    const batch = simulator.batches().find((each) => each.id === id)!;
+    if (hasEnded(batch)) return batch;
+    await wait(5);
+  }
+}
+
+/** A plain GET, of which nothing is read yet; what is not read is let go of with the test. */
+export async function get(simulator: Simulator, path: string, init: RequestInit = {}): Promise<Response> {
+  const abort = new AbortController();
+  onTestFinished(() => abort.abort());
+  const headers = { authorization: 'Bearer k' };
+  return await fetch(`${simulator.url}${path}`, {
+    headers,
+    signal: abort.signal,
+    redirect: 'manual',
+    ...init,
+  });
+}
+
+/** Reads up to so many bytes; calls for each piece; returns how many came, and whether that was all. */
+export async function read(
+  response: Response,
+  most: number,
+  see: (piece: Uint8Array) => void = () => {},
+): Promise<{ bytes: number; isWhole: boolean }> {
+  let bytes = 0;
+  for await (const piece of response.body!) {
+    see(piece);
+    bytes += piece.length;
+    if (bytes >= most) return { bytes, isWhole: false };
+  }
+  return { bytes, isWhole: true };
 }
 
 export async function until(
