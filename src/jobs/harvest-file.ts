@@ -1,16 +1,12 @@
 import type { Deps } from '../deps.ts';
 import { RowmillError } from '../errors.ts';
-import { parseCustomId } from '../pipeline/custom-id.ts';
-import { verdictOf } from '../pipeline/error-classes.ts';
 import { type Line, splitLines } from '../pipeline/split-lines.ts';
-import { sumUsage, type Usage } from '../pipeline/usage.ts';
-import type { AnsweredRow, Lease, Slice } from '../store/store.ts';
+import type { Lease } from '../store/store.ts';
 import type { Compiled } from '../submission/compiled.ts';
+import { readSlice } from './read-slice.ts';
 
 const sliceLines = 1000;
 const sliceCharacters = 4_000_000;
-// Places are integers of four bytes; a higher one is of no chunk, and Postgres could not even read it.
-const highestPlace = 2_147_483_647;
 
 export type ResultFile = {
   batchId: number;
@@ -39,7 +35,7 @@ export async function harvestFile(
 
   const apply = async (): Promise<boolean> => {
     if (lines.length === 0) return true;
-    const slice = readSlice(pipeline, result.file, lines, position);
+    const slice = await readSlice(pipeline, result.file, lines, position, signal);
     const counts = await lease.applyResults(result.batchId, slice);
     if (counts === null) return false;
     await deps.reached?.('slice_applied');
@@ -84,54 +80,4 @@ export async function* inFull(
       fields: { file: fileId, bytes: download.bytes, received },
     });
   }
-}
-
-function readSlice(pipeline: Compiled, file: ResultFile['file'], lines: Line[], from: number): Slice {
-  const slice: Slice = {
-    file,
-    from_position: from,
-    to_position: lines.at(-1)!.end,
-    answers: [],
-    failures: [],
-    unknown_lines: 0,
-    repeated_lines: 0,
-    input_tokens: 0,
-    cached_tokens: 0,
-    output_tokens: 0,
-    billed_requests: 0,
-  };
-  const seen = new Set<string>();
-  const usages: (Usage | null)[] = [];
-  for (const line of lines) {
-    const outcome = pipeline.readOutcome(line.text);
-    // Tokens were paid for, whatever the line is good for.
-    usages.push(outcome.usage);
-    const id = outcome.customId === null ? null : parseCustomId(outcome.customId);
-    if (id === null || id.n > highestPlace) {
-      slice.unknown_lines += 1;
-      continue;
-    }
-    if (seen.has(outcome.customId!)) {
-      slice.repeated_lines += 1;
-      continue;
-    }
-    seen.add(outcome.customId!);
-    const row = { c: id.chunkId, n: id.n, h: id.hash };
-    if (outcome.ok) {
-      const answered: AnsweredRow = row;
-      for (const [at, value] of outcome.values.entries()) answered[`o${at}`] = value;
-      slice.answers.push(answered);
-    } else {
-      const { errorClass, code, message } = outcome;
-      slice.failures.push({ ...row, ...verdictOf(errorClass, code, message) });
-    }
-  }
-  slice.billed_requests = usages.filter((usage) => usage !== null).length;
-  const used = sumUsage(usages);
-  if (used) {
-    slice.input_tokens = used.inputTokens;
-    slice.cached_tokens = used.cachedTokens;
-    slice.output_tokens = used.outputTokens;
-  }
-  return slice;
 }
