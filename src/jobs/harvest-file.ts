@@ -1,20 +1,16 @@
 import type { Deps } from '../deps.ts';
 import { RowmillError } from '../errors.ts';
-import { parseCustomId } from '../pipeline/custom-id.ts';
-import { verdictOf } from '../pipeline/error-classes.ts';
 import { type Line, splitLines } from '../pipeline/split-lines.ts';
-import { sumUsage, type Usage } from '../pipeline/usage.ts';
-import type { AnsweredRow, EndedBatch, Lease, Slice, SliceCounts } from '../store/store.ts';
+import type { EndedBatch, Lease, Slice, SliceCounts } from '../store/store.ts';
 import type { Compiled } from '../submission/compiled.ts';
 import { type ApplyLines, applyLines } from './apply-lines.ts';
+import { readSlice } from './read-slice.ts';
 import type { Turn } from './turn.ts';
 
 const sliceLines = 1000;
 const sliceCharacters = 4_000_000;
 // Beyond two for each request: a batch of one may have some as well.
 const freeStrangers = 10_000;
-// Places are integers of four bytes; a higher one is of no chunk, and Postgres could not even read it.
-const highestPlace = 2_147_483_647;
 
 export type ResultFile = {
   batch: Pick<EndedBatch, 'batch_id' | 'requests' | 'tries'>;
@@ -49,7 +45,7 @@ export async function harvestFile(
   let characters = 0;
 
   const how: ApplyLines = {
-    read: async (some, from) => readSlice(pipeline, file, some, from),
+    read: (some, from) => readSlice(pipeline, file, some, from, signal),
     apply: (slice) => lease.applyResults(batch.batch_id, slice),
     hasWritten: () => seen.written > 0,
     tries: batch.tries,
@@ -128,54 +124,4 @@ export async function* inFull(
       fields: { file: fileId, bytes, received },
     });
   }
-}
-
-function readSlice(pipeline: Compiled, file: ResultFile['file'], lines: Line[], from: number): Slice {
-  const slice: Slice = {
-    file,
-    from_position: from,
-    to_position: lines.at(-1)!.end,
-    answers: [],
-    failures: [],
-    unknown_lines: 0,
-    repeated_lines: 0,
-    input_tokens: 0,
-    cached_tokens: 0,
-    output_tokens: 0,
-    billed_requests: 0,
-  };
-  const seen = new Set<string>();
-  const usages: (Usage | null)[] = [];
-  for (const line of lines) {
-    const outcome = pipeline.readOutcome(line.text);
-    // Tokens were paid for, whatever the line is good for.
-    usages.push(outcome.usage);
-    const id = outcome.customId === null ? null : parseCustomId(outcome.customId);
-    if (id === null || id.n > highestPlace) {
-      slice.unknown_lines += 1;
-      continue;
-    }
-    if (seen.has(outcome.customId!)) {
-      slice.repeated_lines += 1;
-      continue;
-    }
-    seen.add(outcome.customId!);
-    const row = { c: id.chunkId, n: id.n, h: id.hash };
-    if (outcome.ok) {
-      const answered: AnsweredRow = row;
-      for (const [at, value] of outcome.values.entries()) answered[`o${at}`] = value;
-      slice.answers.push(answered);
-    } else {
-      const { errorClass, code, message } = outcome;
-      slice.failures.push({ ...row, ...verdictOf(errorClass, code, message) });
-    }
-  }
-  slice.billed_requests = usages.filter((usage) => usage !== null).length;
-  const used = sumUsage(usages);
-  if (used) {
-    slice.input_tokens = used.inputTokens;
-    slice.cached_tokens = used.cachedTokens;
-    slice.output_tokens = used.outputTokens;
-  }
-  return slice;
 }

@@ -1,5 +1,5 @@
-import { Ajv, type ValidateFunction } from 'ajv';
 import { RowmillError } from '../errors.ts';
+import { type AnswerCheck, compileCheck } from './answer-check.ts';
 import { parseDocument, storageProblem } from './document.ts';
 import type { ErrorClass } from './error-classes.ts';
 import type { PipelineDefinition, PipelineOutput } from './pipeline.ts';
@@ -9,25 +9,28 @@ export type Answer =
   | { ok: true; values: unknown[] }
   | { ok: false; errorClass: ErrorClass; code: string | null; message: string };
 
+export type ReadAnswer = ((content: string) => Answer) & Pick<AnswerCheck, 'weight'>;
+
 /**
  * Takes a pipeline; returns what turns the text of a model's answer into the values of its outputs.
  * Raises RowmillError `pipeline_schema_invalid` where the schema cannot be compiled; reading raises nothing.
  */
-export function compileAnswer(definition: PipelineDefinition): (content: string) => Answer {
-  if (definition.format === 'text') return readText;
-  const validate = compileSchema(definition);
+export function compileAnswer(definition: PipelineDefinition): ReadAnswer {
+  if (definition.format === 'text') return Object.assign(readText, { weight: 1 });
+  const { check, weight } = compileSchema(definition);
   const { outputs } = definition;
 
-  return (content) => {
+  const readJson = (content: string): Answer => {
     const document = parseDocument(content);
     if (!document.ok) {
       return document.reason === 'not_json'
         ? failed('invalid_json', `The answer is not JSON: ${document.message}`)
-        : failed('type_mismatch', `The answer cannot be stored: ${document.message}.`);
+        : failed('type_mismatch', `The answer cannot be stored: ${document.message}.`, document.code);
     }
     const { plain, exact } = document;
     // The plain document: the schema knows nothing of numbers kept as text.
-    if (!validate(plain)) return failed('schema_mismatch', schemaMessage(validate));
+    const mismatch = check(plain);
+    if (mismatch !== null) return failed('schema_mismatch', mismatch);
     if (!isRecord(plain) || !isRecord(exact)) {
       return failed('schema_mismatch', 'The answer is not an object.');
     }
@@ -39,6 +42,7 @@ export function compileAnswer(definition: PipelineDefinition): (content: string)
     }
     return { ok: true, values };
   };
+  return Object.assign(readJson, { weight });
 }
 
 function readText(content: string): Answer {
@@ -67,17 +71,12 @@ function readOutput(
   if (document.ok) return { ok: true, value: document.exact };
   return document.reason === 'not_json'
     ? failed('type_mismatch', `"${name}" holds text that is not JSON: ${document.message}`)
-    : failed('type_mismatch', `"${name}" cannot be stored: ${document.message}.`);
+    : failed('type_mismatch', `"${name}" cannot be stored: ${document.message}.`, document.code);
 }
 
-function compileSchema(definition: PipelineDefinition): ValidateFunction {
+function compileSchema(definition: PipelineDefinition): AnswerCheck {
   try {
-    const schema: unknown = JSON.parse(definition.response_schema_text ?? '');
-    if (!isRecord(schema)) throw new TypeError('A schema of an answer is an object.');
-    // Which draft a schema names is no reason to refuse it: providers ignore that as well.
-    delete schema.$schema;
-    const ajv = new Ajv({ strict: false, validateFormats: false, logger: false });
-    return ajv.compile(schema);
+    return compileCheck(definition.response_schema_text ?? '');
   } catch (cause) {
     throw new RowmillError('pipeline_schema_invalid', 'The answer\u2019s schema cannot be used.', {
       fields: { pipeline: definition.name, version: definition.version },
@@ -86,14 +85,12 @@ function compileSchema(definition: PipelineDefinition): ValidateFunction {
   }
 }
 
-function schemaMessage(validate: ValidateFunction): string {
-  const error = validate.errors?.[0];
-  if (error === undefined) return 'The answer does not fit the schema.';
-  return `The answer does not fit the schema: ${error.instancePath || 'the document'} ${error.message ?? 'is wrong'}.`;
-}
-
-function failed(errorClass: ErrorClass, message: string): Extract<Answer, { ok: false }> {
-  return { ok: false, errorClass, code: null, message };
+function failed(
+  errorClass: ErrorClass,
+  message: string,
+  code: string | null = null,
+): Extract<Answer, { ok: false }> {
+  return { ok: false, errorClass, code, message };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

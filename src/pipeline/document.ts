@@ -1,3 +1,5 @@
+import { boundsProblem } from './json-bounds.ts';
+
 /**
  * A parsed JSON document. `plain` is for checking and looking into; `exact` is for handing on as JSON text:
  * the same, except that numbers which JavaScript would round are `JSON.rawJSON` objects.
@@ -5,7 +7,7 @@
 export type ParsedDocument =
   | { ok: true; plain: unknown; exact: unknown }
   /** `not_json`: no document at all. `not_storable`: one that Postgres would refuse. */
-  | { ok: false; reason: 'not_json' | 'not_storable'; message: string };
+  | { ok: false; reason: 'not_json' | 'not_storable'; code: string | null; message: string };
 
 /** Postgres and JSON.stringify both recurse; an answer nested deeper than this is nonsense anyway. */
 const maxDepth = 512;
@@ -18,16 +20,18 @@ const suspectNumber = /[\d.]{16}|[eE][+-]?\d{3}/;
 
 /** Takes JSON text; returns the document, or what is wrong with it. Never raises. */
 export function parseDocument(text: string): ParsedDocument {
+  const outOfBounds = boundsProblem(text);
+  if (outOfBounds !== null) return { ok: false, reason: 'not_storable', ...outOfBounds };
   let plain: unknown;
   try {
     plain = JSON.parse(text);
   } catch (error) {
-    return { ok: false, reason: 'not_json', message: (error as Error).message };
+    return { ok: false, reason: 'not_json', code: null, message: (error as Error).message };
   }
   // What a document of this text cannot hold need not be looked for: nearly every answer stops here.
   if (text.length > 2 * maxDepth || suspectEscape.test(text) || !text.isWellFormed()) {
     const problem = storageProblem(plain);
-    if (problem !== null) return { ok: false, reason: 'not_storable', message: problem };
+    if (problem !== null) return notStorable(problem);
   }
   if (!suspectNumber.test(text)) return { ok: true, plain, exact: plain };
   return parseExactly(text, plain);
@@ -45,6 +49,10 @@ export function storageProblem(value: unknown, depth = 0): string | null {
     if (problem !== null) return problem;
   }
   return null;
+}
+
+function notStorable(message: string): ParsedDocument {
+  return { ok: false, reason: 'not_storable', code: null, message };
 }
 
 function stringProblem(text: string): string | null {
@@ -65,9 +73,7 @@ function parseExactly(text: string, plain: unknown): ParsedDocument {
     return rawJSON(context.source);
   };
   const exact: unknown = JSON.parse(text, keepSource as (key: string, value: unknown) => unknown);
-  return isTooLarge
-    ? { ok: false, reason: 'not_storable', message: 'holds a number beyond the range of numeric' }
-    : { ok: true, plain, exact };
+  return isTooLarge ? notStorable('holds a number beyond the range of numeric') : { ok: true, plain, exact };
 }
 
 function numberSize(source: string): number {

@@ -53,14 +53,15 @@ export const errorClasses = {
     retried: true,
     counted: true,
     about: 'the answer is not JSON',
-    matches: 'the answer cannot be parsed, or is empty',
+    matches:
+      'the answer cannot be parsed, or is empty; its line is longer than 8 MB, not UTF-8, or nested beyond reason',
     remedy: "a model that knows structured outputs, or `format => 'text'`",
   },
   schema_mismatch: {
     retried: true,
     counted: true,
     about: 'the answer does not fit the schema',
-    matches: 'the answer fails the check against the JSON Schema',
+    matches: 'the answer fails the check against the JSON Schema, or takes too long to check',
     remedy: 'a model that knows strict schemas, or another `output_schema`',
   },
   type_mismatch: {

@@ -1,8 +1,10 @@
-import { compileAnswer } from './answer.ts';
+import { compileAnswer, type ReadAnswer } from './answer.ts';
 import type { ErrorClass } from './error-classes.ts';
+import { boundsProblem } from './json-bounds.ts';
 import type { PipelineDefinition } from './pipeline.ts';
 import { classOfCode, classOfStatus } from './provider-codes.ts';
 import { asWire, readContent, readError } from './response-body.ts';
+import { unreadOutcome } from './unread-line.ts';
 import { normalizeUsage, type Usage } from './usage.ts';
 
 export type LineOutcome =
@@ -27,7 +29,11 @@ export type LineOutcome =
       usage: Usage | null;
     };
 
-export type ReadOutcome = (lineText: string) => LineOutcome;
+/** An id of ours has 51 characters at the most; a longer one is not kept. */
+const longestCustomId = 100;
+
+/** What reads a line, and how much it may look at for each character of it. */
+export type ReadOutcome = ((lineText: string) => LineOutcome) & Pick<ReadAnswer, 'weight'>;
 
 /**
  * Takes a pipeline; returns what reads a line of an output or error file. A line is judged by its error,
@@ -37,10 +43,12 @@ export type ReadOutcome = (lineText: string) => LineOutcome;
 export function compileOutcome(definition: PipelineDefinition): ReadOutcome {
   const readAnswer = compileAnswer(definition);
 
-  return (lineText) => {
+  const read = (lineText: string): LineOutcome => {
+    const outOfBounds = boundsProblem(lineText);
+    if (outOfBounds !== null) return unreadOutcome(lineText, outOfBounds.code);
     const line = parseLine(lineText);
     if (line === null) return failure(null, 'unknown', 'unparseable_line', 'The line is not a JSON object.');
-    const customId = typeof line.custom_id === 'string' ? line.custom_id : null;
+    const customId = readCustomId(line.custom_id);
     const response = asWire(line.response);
     const body = asWire(response.body);
     const usage = normalizeUsage(body.usage);
@@ -48,13 +56,14 @@ export function compileOutcome(definition: PipelineDefinition): ReadOutcome {
     const found = requestFailure(line, response, body) ?? readContent(body);
     if (!found.ok) return failure(customId, found.errorClass, found.code, found.message, usage);
     if (customId === null) {
-      return failure(null, 'unknown', 'no_custom_id', 'The line has no custom_id.', usage);
+      return failure(null, 'unknown', 'no_custom_id', 'The line has no custom_id that Rowmill wrote.', usage);
     }
     const answer = readAnswer(found.content);
     return answer.ok
       ? { customId, ok: true, values: answer.values, usage }
       : failure(customId, answer.errorClass, answer.code, answer.message, usage);
   };
+  return Object.assign(read, { weight: readAnswer.weight });
 }
 
 type Wire = Record<string, unknown>;
@@ -76,9 +85,14 @@ function requestFailure(line: Wire, response: Wire, body: Wire): Failure | null 
   return failed(errorClass, code, told?.message ?? `The request ended with status ${status}.`);
 }
 
+function readCustomId(value: unknown): string | null {
+  return typeof value === 'string' && value.length <= longestCustomId ? value : null;
+}
+
 /** null where none is told: some compatible servers leave it out of a success. */
 function readStatus(value: unknown): number | null {
-  if (value === null || value === undefined || value === '') return null;
+  // Nothing else: Number() calls what it finds in an object.
+  if ((typeof value !== 'number' && typeof value !== 'string') || value === '') return null;
   const status = Number(value);
   return Number.isFinite(status) ? status : null;
 }

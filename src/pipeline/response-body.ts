@@ -27,9 +27,16 @@ export function readError(error: unknown): { code: string | null; message: strin
   const message = wire.message;
   if (code === null && typeof message !== 'string') return null;
   return {
-    code: code === null ? null : String(code),
+    code: toCode(code),
     message: typeof message === 'string' && message !== '' ? message : 'The provider gave no reason.',
   };
+}
+
+/** An object has no text that could be relied on: String() calls what it finds in it. */
+function toCode(value: unknown): string | null {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+    ? String(value)
+    : null;
 }
 
 /** Takes anything; returns it where it is an object, else an empty one. */
@@ -64,7 +71,8 @@ function readResponse(body: Wire): Content {
   for (const item of output.map(asWire)) {
     // Reasoning and tool calls are items as well; commentary is a message that is not the answer.
     if (item.type !== 'message' || item.phase === 'commentary') continue;
-    if (Array.isArray(item.content)) parts.push(...item.content);
+    // One by one: a call takes no hundred thousand arguments.
+    if (Array.isArray(item.content)) for (const part of item.content) parts.push(part);
   }
   const content = joinParts(parts);
   if (!content.ok && content.errorClass === 'refused') return content;

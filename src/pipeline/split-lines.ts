@@ -1,72 +1,106 @@
-import { RowmillError } from '../errors.ts';
+import { isUtf8 } from 'node:buffer';
 
 /** A line, and the byte offset right after its newline: where a reader that broke off resumes. */
-export type Line = { text: string; end: number };
+export type Line = {
+  /** Where there is a problem, the beginning alone: enough to tell whose line it is. */
+  text: string;
+  end: number;
+  problem?: LineProblem;
+};
+
+export type LineProblem = 'too_long' | 'not_utf8';
 
 const newline = 0x0a;
-const defaultMaxLineBytes = 64 * 1024 * 1024;
+const carriageReturn = 0x0d;
+const defaultMaxLineBytes = 8 * 1024 * 1024;
+/** How much is kept of a line that is not handed on. */
+const headBytes = 512;
 
 /**
  * Takes a file's bytes as they arrive; yields its lines, those that end in one chunk together, since an
  * async step for every line costs more than reading it. Splits at the byte 0x0A alone (U+2028 and U+0085
  * are data), drops a final `\r`, skips empty lines, and takes a last line without newline.
- * Raises RowmillError `line_too_long`, so that a file without newlines cannot fill the memory.
+ * Yields for every chunk, if only an empty list: its caller can always look at the clock, and nothing in a file ends the
+ * reading. A line that is too long, or no UTF-8, has a `problem`; the bytes of the former are dropped as they come.
+ * Raises what the source raises.
  */
 export async function* splitLines(
   chunks: AsyncIterable<Uint8Array>,
   options: { maxLineBytes?: number } = {},
 ): AsyncGenerator<Line[]> {
-  const { maxLineBytes = defaultMaxLineBytes } = options;
+  const beginning = new Beginning(options.maxLineBytes ?? defaultMaxLineBytes);
   let chunkStart = 0;
-  // The beginning of a line that is not over, in pieces: joined once, whatever the number of chunks.
-  let pieces: Buffer[] = [];
-  let pieceBytes = 0;
-
-  const check = (bytes: number) => {
-    if (bytes <= maxLineBytes) return;
-    throw new RowmillError('line_too_long', `A line is longer than ${maxLineBytes} bytes.`, {
-      fields: { maxLineBytes, offset: chunkStart },
-    });
-  };
-
   for await (const chunk of chunks) {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     const lines: Line[] = [];
     let start = 0;
     for (let at = bytes.indexOf(newline); at !== -1; at = bytes.indexOf(newline, start)) {
-      check(pieceBytes + at - start);
-      let text: string;
-      if (pieceBytes === 0) {
-        text = decode(bytes, start, at);
-      } else {
-        pieces.push(bytes.subarray(start, at));
-        text = decodeAll(pieces);
-        pieces = [];
-        pieceBytes = 0;
-      }
+      const line = beginning.close(bytes, start, at, chunkStart + at + 1);
       start = at + 1;
-      const end = chunkStart + start;
-      if (text !== '') lines.push({ text, end });
+      if (line !== null) lines.push(line);
     }
-    if (start < bytes.length) {
-      pieces.push(bytes.subarray(start));
-      pieceBytes += bytes.length - start;
-      check(pieceBytes);
-    }
+    beginning.add(bytes, start, bytes.length);
     chunkStart += bytes.length;
-    if (lines.length > 0) yield lines;
+    yield lines;
+  }
+  const last = beginning.close(Buffer.alloc(0), 0, 0, chunkStart);
+  if (last !== null) yield [last];
+}
+
+/** What came so far of the line that is not over. */
+class Beginning {
+  readonly #maxBytes: number;
+  // One buffer that grows: a list of pieces would take a hundred times their bytes where they come one by one.
+  #held = Buffer.alloc(0);
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
   }
 
-  const text = decodeAll(pieces);
-  if (text !== '') yield [{ text, end: chunkStart }];
+  /** Takes more of the line; holds no more than the bound allows, and counts on. */
+  add(bytes: Buffer, start: number, end: number): void {
+    const room = this.#maxBytes - this.#bytes;
+    if (room > 0 && end > start) {
+      const stop = Math.min(end, start + room);
+      this.#grow(this.#bytes + stop - start);
+      bytes.copy(this.#held, this.#bytes, start, stop);
+    }
+    this.#bytes += end - start;
+  }
+
+  /** Takes the rest of the line; returns the whole, or null where it is empty. The next one begins. */
+  close(bytes: Buffer, start: number, stop: number, end: number): Line | null {
+    if (this.#bytes === 0) return this.#toLine(bytes, start, stop, end);
+    this.add(bytes, start, stop);
+    const length = this.#bytes;
+    this.#bytes = 0;
+    return this.#toLine(this.#held, 0, length, end);
+  }
+
+  #toLine(bytes: Buffer, start: number, stop: number, end: number): Line | null {
+    if (stop - start > this.#maxBytes) {
+      return { text: headOf(bytes, start, stop), end, problem: 'too_long' };
+    }
+    const last = stop > start && bytes[stop - 1] === carriageReturn ? stop - 1 : stop;
+    if (last === start) return null;
+    const text = bytes.toString('utf8', start, last);
+    // The character may stand in the file as well as in the place of bytes that are none.
+    if (text.includes('\ufffd') && !isUtf8(bytes.subarray(start, last))) {
+      return { text: headOf(bytes, start, last), end, problem: 'not_utf8' };
+    }
+    return { text, end };
+  }
+
+  #grow(bytes: number): void {
+    if (bytes <= this.#held.length) return;
+    const grown = Buffer.allocUnsafe(Math.min(this.#maxBytes, Math.max(bytes, 2 * this.#held.length)));
+    this.#held.copy(grown, 0, 0, this.#bytes);
+    this.#held = grown;
+  }
 }
 
-function decodeAll(pieces: Buffer[]): string {
-  const whole = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
-  return decode(whole, 0, whole.length);
-}
-
-function decode(bytes: Buffer, start: number, end: number): string {
-  const last = end > start && bytes[end - 1] === 0x0d ? end - 1 : end;
-  return bytes.toString('utf8', start, last);
+/** A string of its own: a slice of the line's text would keep all of it in memory. */
+function headOf(bytes: Buffer, start: number, stop: number): string {
+  return bytes.toString('utf8', start, Math.min(start + headBytes, stop));
 }

@@ -50,6 +50,7 @@ describe('parseDocument', () => {
     ['a lone surrogate as it is', '["\udc00"]', 'surrogate'],
     ['a lone surrogate in a key', '{"\\uDC00":1}', 'surrogate'],
     ['deep nesting', `${'['.repeat(100_000)}${']'.repeat(100_000)}`, 'nested'],
+    ['more values than anybody reads', `[${'1,'.repeat(250_000)}1]`, 'values'],
     ['nesting just beyond the bound', `${'['.repeat(514)}${']'.repeat(514)}`, 'nested'],
     ['a number with too many digits', '1'.repeat(20_000), 'numeric'],
     ['a number with too large an exponent', '1e200000', 'numeric'],
@@ -58,6 +59,12 @@ describe('parseDocument', () => {
     expect(parseDocument(text)).toEqual({
       ok: false,
       reason: 'not_storable',
+      code:
+        said === 'values'
+          ? 'too_many_values'
+          : text.length > 65_536 && said === 'nested'
+            ? 'nested_too_deep'
+            : null,
       message: expect.stringContaining(said) as string,
     });
   });

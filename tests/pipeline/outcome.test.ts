@@ -247,6 +247,93 @@ describe('the class of a failure', () => {
   });
 });
 
+describe('a hostile line', () => {
+  const unconvertible = { toString: 1, valueOf: 1 };
+  const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
+  const spliced = (line: string, text: string) => line.replace('"@@"', () => text);
+
+  test.each([
+    [
+      'code',
+      errorLine({ code: unconvertible, message: 'x' }),
+      { errorClass: 'unknown', code: null, message: 'x' },
+    ],
+    ['code alone', errorLine({ code: unconvertible }), { errorClass: 'unknown', code: null }],
+    [
+      'type',
+      withStatus(500, { type: unconvertible, message: 'x' }),
+      { errorClass: 'server_error', code: '500' },
+    ],
+    [
+      'array for a code',
+      errorLine({ code: ['server_error'], message: 'x' }),
+      { errorClass: 'unknown', code: null },
+    ],
+    ['status', outputLine(chatBody(film), unconvertible), { ok: true }],
+    ['array for a status', outputLine(chatBody(film), [500]), { ok: true }],
+  ])('may have an object in place of a value: %s', (_what, line, outcome) => {
+    expect(read(line)).toMatchObject({ customId, ...outcome });
+  });
+
+  test.each([
+    ['an error code', errorLine({ code: '@@', message: 'x' })],
+    ['a status', outputLine(chatBody(film), '@@')],
+    ['the content', outputLine(chatBody('@@'))],
+    ['the usage', outputLine({ ...chatBody(film), usage: '@@' })],
+    ['the line itself', `{"custom_id":"${customId}","response":"@@"}`],
+  ])('may be nested 200,000 levels deep in %s, which fails its row', (_what, line) => {
+    expect(read(spliced(line, deep))).toMatchObject({
+      customId,
+      ok: false,
+      errorClass: 'invalid_json',
+      code: 'nested_too_deep',
+    });
+  });
+
+  test('of too many values fails its row', () => {
+    const line = spliced(outputLine(chatBody(film), 200, '@@'), `[${'1,'.repeat(250_000)}1]`);
+    expect(read(line)).toMatchObject({
+      customId,
+      ok: false,
+      errorClass: 'invalid_json',
+      code: 'too_many_values',
+    });
+  });
+
+  test('may have an answer that is too deep, or of too many values, in text', () => {
+    const readAny = compileOutcome(makeAnyDefinition('json_text'));
+    const many = `[${'1,'.repeat(250_000)}1]`;
+    for (const [document, code] of [
+      [deep, 'nested_too_deep'],
+      [many, 'too_many_values'],
+    ] as const) {
+      for (const answer of [document, JSON.stringify(document)]) {
+        expect(readAny(outputLine(chatBody(`{"answer":${answer}}`)))).toMatchObject({
+          customId,
+          errorClass: 'type_mismatch',
+          code,
+          usage,
+        });
+      }
+    }
+  });
+
+  test('may hold an answer in more parts than a call takes arguments', () => {
+    const parts = [...Array(200_000).fill(0), textPart(film)];
+    expect(read(outputLine(responsesBody(parts)))).toMatchObject({ ok: true });
+    expect(read(outputLine(chatBody(parts)))).toMatchObject({ ok: true });
+  });
+
+  test('may have an id of any length, which is not kept', () => {
+    for (const line of [outputLine(chatBody(film)), errorLine({ code: 'server_error' })]) {
+      expect(read(line.replace(customId, 'c'.repeat(1_000_000)))).toMatchObject({
+        customId: null,
+        ok: false,
+      });
+    }
+  });
+});
+
 describe('format text', () => {
   const readText = compileOutcome(
     makeDefinition({

@@ -36,9 +36,32 @@ describe('normalizeUsage', () => {
       normalizeUsage({ input_tokens: -3, output_tokens: 2.9, input_tokens_details: { cached_tokens: 'x' } }),
     ).toEqual({ inputTokens: 0, cachedTokens: 0, outputTokens: 2 });
   });
+
+  test.each([1e308, 9e18, Number.POSITIVE_INFINITY, 1e15 + 1])(
+    '%d tokens are the most that count',
+    (count) => {
+      expect(
+        normalizeUsage({
+          input_tokens: count,
+          output_tokens: count,
+          input_tokens_details: { cached_tokens: count },
+        }),
+      ).toEqual({ inputTokens: 1e15, cachedTokens: 1e15, outputTokens: 1e15 });
+    },
+  );
+
+  test.each([-1, Number.NaN, '7', {}, [7], true])('%j tokens are none', (count) => {
+    expect(normalizeUsage({ input_tokens: 1, output_tokens: count })).toMatchObject({ outputTokens: 0 });
+  });
 });
 
 describe('sumUsage', () => {
+  test('a sum has the bound of a single usage', () => {
+    const usage = { inputTokens: 9e14, cachedTokens: 9e14, outputTokens: 9e14 };
+    const most = { inputTokens: 1e15, cachedTokens: 1e15, outputTokens: 1e15 };
+    expect(sumUsage(Array(1_000).fill(usage))).toEqual(most);
+  });
+
   test('what was not told adds nothing', () => {
     const usage = { inputTokens: 1, cachedTokens: 2, outputTokens: 3 };
     expect(sumUsage([usage, null, usage])).toEqual({ inputTokens: 2, cachedTokens: 4, outputTokens: 6 });
