@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import { providerError } from '../support/fake-provider.ts';
 import {
@@ -49,7 +50,7 @@ describe('an intent whose create had no answer', () => {
     ]);
     expect(await chunkStates(world)).toEqual(['batched']);
     await passTime(world, '10 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0, fetched: 0 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     expect(world.fake.called('listBatches')).toHaveLength(0);
   });
 
@@ -57,7 +58,7 @@ describe('an intent whose create had no answer', () => {
     loseAnswer();
     await submit.runOnce(world.worker, options());
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(await batches(world)).toMatchObject([{ state: 'running', provider_batch_id: 'batch_1' }]);
     expect(world.fake.called('createBatch')).toHaveLength(1);
   });
@@ -68,12 +69,12 @@ describe('an intent whose create had no answer', () => {
     const [{ input_file_id: file }] = (await batches(world)) as unknown as [{ input_file_id: string }];
     for (let look = 0; look < 3; look += 1) {
       await passTime(world, '20 seconds');
-      expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0, fetched: 0 });
+      expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     }
     expect(await batchStates(world)).toEqual(['preparing']);
     await age(world, '6 minutes');
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(world.fake.called('deleteFile')).toEqual([file]);
     await passTime(world, '1 minute');
     expect(await submit.runOnce(world.worker, options())).toMatchObject({ submitted: 1 });
@@ -87,7 +88,7 @@ describe('an intent whose create had no answer', () => {
     // An upload that took an hour.
     await world.sql`update rowmill.batch_processing_details set created_at = created_at - interval '1 hour'`;
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     expect(await batchStates(world)).toEqual(['preparing']);
   });
 
@@ -96,11 +97,11 @@ describe('an intent whose create had no answer', () => {
     world.fake.isListEmpty = true;
     await submit.runOnce(world.worker, options());
     await passTime(world, '20 seconds');
-    await submit.runOnce(world.worker, options());
+    await recover.runOnce(world.worker, options());
     world.fake.isListEmpty = false;
     await age(world, '1 day');
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(await batchStates(world)).toEqual(['running']);
     expect(world.fake.called('createBatch')).toHaveLength(1);
   });
@@ -113,13 +114,13 @@ describe('an intent whose create had no answer', () => {
     world.fake.before.listBatches = () => {
       throw providerError('ambiguous', { status: 502 });
     };
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     expect(await batches(world)).toMatchObject([
       { state: 'preparing', owner: null, problem: 'the provider is ambiguous' },
     ]);
     delete world.fake.before.listBatches;
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
   });
 
   it('is taken by one of two workers that look at once', async () => {
@@ -127,7 +128,7 @@ describe('an intent whose create had no answer', () => {
     await submit.runOnce(world.worker, options());
     await passTime(world, '20 seconds');
     const runs = await Promise.all(
-      [world.worker, world.another('w2')].map((worker) => submit.runOnce(worker, options())),
+      [world.worker, world.another('w2')].map((worker) => recover.runOnce(worker, options())),
     );
     expect(runs.map((run) => run.recovered).sort()).toEqual([0, 1]);
     expect(world.fake.batches.size).toBe(1);
@@ -136,10 +137,10 @@ describe('an intent whose create had no answer', () => {
   it('of a worker that died is taken up once its lease has run out, and not before', async () => {
     const dead = world.another('dead', { store: { startBatch: () => new Promise(() => {}) } });
     void submit.runOnce(dead, options());
-    await expect.poll(() => world.fake.batches.size).toBe(1);
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
+    await expect.poll(() => world.fake.batches.size, { timeout: 20_000 }).toBe(1);
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     await passTime(world, '3 minutes');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(await batches(world)).toMatchObject([{ state: 'running', provider_batch_id: 'batch_1' }]);
   });
 
@@ -155,7 +156,7 @@ describe('an intent whose create had no answer', () => {
     };
     await age(world, '1 hour');
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 2 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 2 });
     expect(await batchStates(world)).toEqual(['abandoned', 'abandoned']);
     expect(await chunkStates(world)).toEqual(['waiting', 'waiting']);
   });
@@ -165,7 +166,7 @@ describe('an intent whose create had no answer', () => {
     await submit.runOnce(world.worker, options());
     await world.sql`select rowmill.drop_pipeline('films')`;
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(await batches(world)).toMatchObject([{ state: 'running', cancel_asked: true }]);
     expect(await status(world).catch(() => undefined)).toBeUndefined();
   });
