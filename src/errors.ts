@@ -32,6 +32,8 @@ export class ProviderError extends RowmillError {
   /** The provider's own code, such as `token_limit_exceeded` or `insufficient_quota`. */
   readonly providerCode: string | null;
   readonly requestId: string | null;
+  /** Whether an answer came that cannot be used: too large, too slow, from somewhere else. The next one may be the same. */
+  readonly isUnusable: boolean;
 
   /** The code becomes `provider_<kind>`; status, providerCode and requestId show among the fields as well. */
   constructor(
@@ -41,6 +43,7 @@ export class ProviderError extends RowmillError {
       status?: number | null;
       providerCode?: string | null;
       requestId?: string | null;
+      isUnusable?: boolean;
       fields?: ErrorFields;
       cause?: unknown;
     },
@@ -54,6 +57,7 @@ export class ProviderError extends RowmillError {
     this.status = status;
     this.providerCode = providerCode;
     this.requestId = requestId;
+    this.isUnusable = options.isUnusable ?? false;
   }
 }
 

@@ -17,7 +17,7 @@ export function createMetrics() {
     }),
     batches: new Counter({
       name: 'rowmill_batches_total',
-      help: 'Batches by what became of their submission; stray and foreign ones were one too many and are cancelled.',
+      help: 'Batches by what became of their submission; stray and foreign ones were one too many and are cancelled; taken ones are of another intent.',
       labelNames: ['result'] as const,
       registers,
     }),

@@ -3,6 +3,7 @@ import type { Deps } from '../deps.ts';
 import type { Submission } from '../submission/submission.ts';
 import * as harvest from './harvest.ts';
 import * as poll from './poll.ts';
+import * as recover from './recover.ts';
 import { createRenewal } from './renew.ts';
 import { type Schedule, startSchedule } from './schedule.ts';
 import * as submit from './submit.ts';
@@ -37,6 +38,14 @@ export function startJobs(
         cron: config.ROWMILL_TICK_CRON,
         limit: 8,
         run: (options) => submit.runOnce(deps, options),
+      },
+      {
+        // Apart from submit: a long list of the provider's keeps no chunk from being sent.
+        name: 'recover',
+        cron: config.ROWMILL_TICK_CRON,
+        // One reading of the list answers for all of them.
+        limit: 200,
+        run: (options) => recover.runOnce(deps, options),
         wakes: (counts) => ((counts.recovered ?? 0) > 0 ? ['poll'] : []),
       },
       {

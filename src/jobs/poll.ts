@@ -84,7 +84,7 @@ async function lookTogether(
   try {
     for await (const page of deps.provider.listBatches(signal)) {
       pages += 1;
-      for (const batch of page) {
+      for (const batch of page.batches) {
         const poll = wanted.get(batch.id);
         if (!poll || (poll.cancel_asked && !isBeyondCancel(batch))) continue;
         wanted.delete(batch.id);

@@ -3,16 +3,13 @@ import type { ClaimedChunk } from '../store/store.ts';
 import type { Submission } from '../submission/submission.ts';
 import type { Work } from '../submission/submit-work.ts';
 import type { Counts, RunOptions } from './job.ts';
-import { recoverIntents } from './recover-intents.ts';
 
 /**
  * Fetches chunks that nobody posted (no pg_net, or a lost post) or that waited for room, packed into batches, and takes
- * them to the provider; looks after intents whose worker fell silent. Two workers at once share the chunks; a crash lets
- * the leases run out.
+ * them to the provider. Two workers at once share the chunks; a crash lets the leases run out.
  */
 export async function runOnce(deps: Deps & { submission: Submission }, options: RunOptions): Promise<Counts> {
-  const recovered = await recoverIntents(deps, options);
-  if (options.signal.aborted) return { recovered, fetched: 0, submitted: 0, more: 0 };
+  if (options.signal.aborted) return { fetched: 0, submitted: 0, more: 0 };
 
   const lease = await deps.store.takeLease();
   let work: Work[];
@@ -29,7 +26,6 @@ export async function runOnce(deps: Deps & { submission: Submission }, options: 
   const submitted = results.filter((result) => result === 'submitted').length;
   const done = results.filter((result) => result === 'submitted' || result === 'empty').length;
   return {
-    recovered,
     fetched: work.reduce((sum, { chunks }) => sum + chunks.length, 0),
     submitted,
     // Only where all went well: what was postponed must not be fetched again in the same breath.

@@ -4,13 +4,19 @@ import { keyOfFileName } from '../submission/file-name.ts';
 import { recordBatch } from '../submission/record-batch.ts';
 import { findBatches } from './find-batches.ts';
 import type { Counts, RunOptions } from './job.ts';
+import { type ListLimits, listLimits, withinLimits } from './within-limits.ts';
 
 /**
  * Searches the provider for what given-up intents have left: a batch whose create arrived late is cancelled, a file
  * whose upload broke off is deleted. Each intent is searched for until settings.adopt_after has passed since it was
- * given up. Whatever fails is searched for again; files of other names are never touched.
+ * given up. Whatever fails is searched for again, and so is what a list that did not end may hold; files of other names are
+ * never touched.
  */
-export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> {
+export async function runOnce(
+  deps: Deps,
+  options: RunOptions,
+  limits: ListLimits = listLimits,
+): Promise<Counts> {
   const nothing = { swept: 0, strays: 0, files: 0, more: 0 };
   if (options.signal.aborted) return nothing;
   const lease = await deps.store.takeLease();
@@ -22,22 +28,33 @@ export async function runOnce(deps: Deps, options: RunOptions): Promise<Counts> 
     const idByKey = new Map(intents.map((intent) => [intent.key, intent.batch_id]));
 
     let strays = 0;
-    const found = await findBatches(deps.provider, new Set(idByKey.keys()), options.signal);
-    for (const [key, batches] of found) {
-      for (const batch of batches) await recordBatch(deps, idByKey.get(key)!, batch);
-      strays += batches.length;
-      // Its file goes with it when it has ended.
-      idByKey.delete(key);
+    const found = await findBatches(deps.provider, intents, options.signal, limits);
+    for (const [key, batches] of found.batches) {
+      let isSurplus = false;
+      for (const batch of batches) {
+        if ((await recordBatch(deps, idByKey.get(key)!, batch)) === 'taken') continue;
+        isSurplus = true;
+        strays += 1;
+      }
+      // Its file goes with it when it has ended. A batch of another intent has a file of its own.
+      if (isSurplus) idByKey.delete(key);
+    }
+    for (const [key, problem] of found.unreadable) {
+      // It cannot be cancelled without its id, and its file may be in use: searched for again.
+      if (!idByKey.delete(key)) continue;
+      deps.logger.error({ problem }, 'the provider lists a batch of a given-up intent that cannot be used');
     }
 
     let files = 0;
-    for await (const file of deps.provider.listFiles(options.signal)) {
-      const key = keyOfFileName(file.name);
-      if (key === null || !idByKey.has(key)) continue;
-      if (await dropFile(deps, file.id)) files += 1;
-      // Searched for again, and it keeps no other from being done.
-      else idByKey.delete(key);
-      await deps.reached?.('swept_file_deleted');
+    for await (const page of withinLimits(deps.provider.listFiles(options.signal), limits)) {
+      for (const file of page) {
+        const key = keyOfFileName(file.name);
+        if (key === null || !idByKey.has(key)) continue;
+        if (await dropFile(deps, file.id)) files += 1;
+        // Searched for again, and it keeps no other from being done.
+        else idByKey.delete(key);
+        await deps.reached?.('swept_file_deleted');
+      }
     }
     const secondsAgo = (performance.now() - beganAt) / 1000;
     for (const batchId of idByKey.values()) await lease.finishSweep(batchId, secondsAgo);

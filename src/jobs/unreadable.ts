@@ -5,8 +5,6 @@ export const maxTries = 8;
 
 /** What no second download can change. */
 const hopeless = new Set(['no_results', 'too_many_lines', 'answers_too_slow']);
-/** What a second one may: the connection was cut, or slow. */
-const doubtful = new Set(['download_short', 'download_slow', 'answer_too_large']);
 /** The provider is away, busy, or does not take the key: it says nothing about the file. */
 const passing = new Set([401, 403, 408, 409, 429]);
 
@@ -21,12 +19,13 @@ export function givenUpFor(error: unknown, triesBefore: number): string | null {
     : null;
 }
 
+/** A second download may bring all of a file that was cut short or came too slowly. */
 function saysSomethingOfTheFile(error: unknown): boolean {
-  if (!(error instanceof RowmillError)) return false;
-  if (doubtful.has(error.code)) return true;
-  if (!(error instanceof ProviderError)) return false;
-  const { status, providerCode } = error;
-  if (providerCode !== null && doubtful.has(providerCode)) return true;
+  if (!(error instanceof ProviderError))
+    return error instanceof RowmillError && error.code === 'download_short';
+  const { status, isUnusable } = error;
   // Gone files have a rule of their own.
-  return status !== null && status >= 300 && status < 500 && status !== 404 && !passing.has(status);
+  return (
+    isUnusable || (status !== null && status >= 300 && status < 500 && status !== 404 && !passing.has(status))
+  );
 }

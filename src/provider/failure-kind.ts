@@ -25,6 +25,11 @@ const rules: readonly Rule[] = [
     about: 'no room or no money now; the code tells which',
   },
   { status: [429], kind: 'busy', about: 'too many requests' },
+  {
+    status: [301, 307, 308],
+    kind: 'rejected',
+    about: 'at another address, where we do not go: nothing was done',
+  },
   { status: [408, 409], kind: 'ambiguous', about: 'timed out or collided inside the provider' },
   { from: 400, to: 499, kind: 'rejected', about: 'refused for good' },
   {

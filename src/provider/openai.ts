@@ -1,9 +1,11 @@
 import OpenAI, { APIError } from 'openai';
 import { ProviderError } from '../errors.ts';
-import { asRecord, idOrNull, toProviderBatch } from './openai-batch.ts';
-import { openAiError } from './openai-error.ts';
+import { createCalls } from './bounded-call.ts';
+import { type LeastRate, leastRate, readChunks } from './download.ts';
+import { getPage, listPages } from './list-pages.ts';
+import { asRecord, idOrNull, toBatchPage, toFilePage, toProviderBatch } from './openai-batch.ts';
 import { readOpenAiWebhook } from './openai-webhook.ts';
-import type { CreateBatchInput, Provider, ProviderFile } from './provider.ts';
+import type { CreateBatchInput, Provider } from './provider.ts';
 
 export type OpenAiOptions = {
   apiKey: string;
@@ -13,66 +15,68 @@ export type OpenAiOptions = {
   baseURL?: string | undefined;
   /** What OpenAI signs its webhooks with; without it, none is taken. */
   webhookSecret?: string | undefined;
-  /** How long one call may take, 60 s without it; an upload gets ten times as long. */
+  /**
+   * How long one call may take, 60 s without it: headers, body and repetitions together. An upload gets a second more for
+   * each 100 kB, and a download as long as it keeps its least rate.
+   */
   timeoutMs?: number | undefined;
+  /** What a download has to bring, 40 kB in 20 s without it. */
+  leastRate?: LeastRate | undefined;
   fetch?: typeof globalThis.fetch | undefined;
 };
 
 const pageSize = 100;
+const uploadBytesPerMs = 100;
 
 /**
- * Takes the key and where to call; returns the provider over the OpenAI SDK. Reading is retried twice by the SDK;
- * uploading, creating and cancelling are sent once. Every failure is a ProviderError.
+ * Takes the key and where to call; returns the provider over the OpenAI SDK. Reading is retried twice by the SDK, within
+ * the call's time; uploading, creating and cancelling are sent once. Every failure is a ProviderError.
  */
 export function createOpenAiProvider(options: OpenAiOptions): Provider {
-  const { apiKey, timeoutMs = 60_000 } = options;
+  const { apiKey, timeoutMs = 60_000, leastRate: rate = leastRate, fetch = globalThis.fetch } = options;
   const client = new OpenAI({
     apiKey,
     // null, so that the SDK does not look into the environment by itself
     baseURL: options.baseURL ?? null,
     webhookSecret: null,
-    timeout: timeoutMs,
     logLevel: 'off',
-    ...(options.fetch ? { fetch: options.fetch } : {}),
   });
-
-  async function call<T>(doing: string, send: () => Promise<T>): Promise<T> {
-    try {
-      return await send();
-    } catch (error) {
-      throw openAiError(error, doing, apiKey);
-    }
-  }
+  const call = createCalls(client, { apiKey, timeoutMs, fetch });
 
   return {
     name: options.name ?? 'openai',
 
     async check(signal) {
       // Not the list of models, which a key may read that may create no batch.
-      await call('asking for a batch', () => getPage(client, '/batches', { limit: 1 }, null, signal));
+      await call('asking for a batch', { signal }, (client, signal) =>
+        getPage(client, '/batches', { limit: 1 }, null, signal),
+      );
     },
 
     uploadFile(filename, parts, signal) {
-      return call('uploading a file', async () => {
-        // The parts as they are: joining them first would hold the file twice.
-        const file = new File(parts as ConstructorParameters<typeof File>[0], filename, {
-          type: 'application/jsonl',
-        });
-        // A retry would leave a second copy of a file that arrived after all.
-        const request = { signal, timeout: timeoutMs * 10, maxRetries: 0 };
-        const uploaded = await client.files.create({ file, purpose: 'batch' }, request);
-        const id = idOrNull(asRecord(uploaded).id);
-        if (id === null) {
-          throw new ProviderError('The provider answered an upload without a file id.', {
-            kind: 'ambiguous',
+      return call(
+        'uploading a file',
+        { signal, timeoutMs: timeoutMs + uploadMs(parts) },
+        async (client, signal) => {
+          // The parts as they are: joining them first would hold the file twice.
+          const file = new File(parts as ConstructorParameters<typeof File>[0], filename, {
+            type: 'application/jsonl',
           });
-        }
-        return id;
-      });
+          // A retry would leave a second copy of a file that arrived after all.
+          const uploaded = await client.files.create({ file, purpose: 'batch' }, { signal, maxRetries: 0 });
+          const id = idOrNull(asRecord(uploaded).id);
+          if (id === null) {
+            throw new ProviderError('The provider answered an upload without a file id.', {
+              kind: 'ambiguous',
+            });
+          }
+          return id;
+        },
+      );
     },
 
     createBatch(input: CreateBatchInput, signal) {
-      return call('creating a batch', async () => {
+      return call('creating a batch', { signal }, async (client, signal) => {
         const body = {
           input_file_id: input.inputFileId,
           endpoint: input.endpoint as OpenAI.BatchCreateParams['endpoint'],
@@ -85,13 +89,13 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
     },
 
     retrieveBatch(id, signal) {
-      return call('retrieving a batch', async () =>
+      return call('retrieving a batch', { signal }, async (client, signal) =>
         toProviderBatch(await client.batches.retrieve(id, { signal })),
       );
     },
 
     cancelBatch(id, signal) {
-      return call('cancelling a batch', async () => {
+      return call('cancelling a batch', { signal }, async (client, signal) => {
         try {
           return toProviderBatch(await client.batches.cancel(id, { signal, maxRetries: 0 }));
         } catch (error) {
@@ -104,31 +108,35 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
 
     async *listBatches(signal) {
       const pages = listPages((after) =>
-        call('listing batches', () => getPage(client, '/batches', { limit: pageSize }, after, signal)),
+        call('listing batches', { signal }, (client, signal) =>
+          getPage(client, '/batches', { limit: pageSize }, after, signal),
+        ),
       );
-      for await (const page of pages) yield page.map(toProviderBatch);
+      for await (const items of pages) yield toBatchPage(items);
     },
 
     async *listFiles(signal) {
       const pages = listPages((after) =>
-        call('listing files', () => getPage(client, '/files', { purpose: 'batch' }, after, signal)),
+        call('listing files', { signal }, (client, signal) =>
+          getPage(client, '/files', { purpose: 'batch' }, after, signal),
+        ),
       );
-      for await (const page of pages) yield* page.map(toProviderFile);
+      for await (const items of pages) yield toFilePage(items);
     },
 
-    downloadFile(id, signal) {
-      return call('downloading a file', async () => {
-        const [response, bytes] = await Promise.all([
-          client.files.content(id, { signal }),
-          fileSize(client, id, signal),
-        ]);
-        return { bytes, chunks: readChunks(response?.body ?? null, apiKey) };
-      });
+    async downloadFile(id, signal) {
+      const doing = 'downloading a file';
+      // Before the file: one whose size cannot be learnt is not begun.
+      const bytes = await call(doing, { signal }, (client, signal) => fileSize(client, id, signal));
+      const { body } = await call(doing, { signal, keepsBody: true }, (client, signal) =>
+        client.files.content(id, { signal }),
+      );
+      return { bytes, chunks: readChunks(body, { apiKey, rate, bytes }) };
     },
 
     async deleteFile(id, signal) {
       if (idOrNull(id) === null) return;
-      await call('deleting a file', async () => {
+      await call('deleting a file', { signal }, async (client, signal) => {
         try {
           await client.files.delete(id, { signal });
         } catch (error) {
@@ -141,53 +149,11 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
   };
 }
 
-type Page = { items: unknown[]; hasMore: boolean };
-
-/**
- * Not the SDK's own paging: that takes an answer which is no list for the end of the list, and whoever searches here
- * would conclude that something does not exist.
- */
-async function* listPages(get: (after: string | null) => Promise<Page>): AsyncGenerator<unknown[]> {
-  let after: string | null = null;
-  for (;;) {
-    const page: Page = await get(after);
-    yield page.items;
-    const last = idOrNull(asRecord(page.items.at(-1)).id);
-    if (!page.hasMore || last === null) return;
-    if (last === after) {
-      throw new ProviderError('The provider gave the same page of its list twice.', { kind: 'ambiguous' });
-    }
-    after = last;
-  }
-}
-
-async function getPage(
-  client: OpenAI,
-  path: string,
-  query: Record<string, unknown>,
-  after: string | null,
-  signal: AbortSignal | undefined,
-): Promise<Page> {
-  const given = after === null ? query : { ...query, after };
-  const page = asRecord(await client.get(path, { query: given, signal }));
-  if (!Array.isArray(page.data)) {
-    throw new ProviderError('The provider answered with something that is not a list.', {
-      kind: 'ambiguous',
-    });
-  }
-  return { items: page.data, hasMore: page.has_more === true };
-}
-
-function toProviderFile(wire: unknown): ProviderFile {
-  const file = asRecord(wire);
-  return { id: idOrNull(file.id) ?? '', name: typeof file.filename === 'string' ? file.filename : '' };
-}
-
 /**
  * null where it cannot be told; zero as well, which some compatible servers say of every file. A look that fails on the
  * way rejects: without the size, a download that was cut short would pass for a file with lines missing.
  */
-async function fileSize(client: OpenAI, id: string, signal: AbortSignal | undefined): Promise<number | null> {
+async function fileSize(client: OpenAI, id: string, signal: AbortSignal): Promise<number | null> {
   try {
     const { bytes } = await client.files.retrieve(id, { signal });
     return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
@@ -198,15 +164,7 @@ async function fileSize(client: OpenAI, id: string, signal: AbortSignal | undefi
   }
 }
 
-/** Wraps what breaks on the way; a caller that stops early lets go of the connection. */
-async function* readChunks(
-  body: ReadableStream<Uint8Array> | null,
-  apiKey: string,
-): AsyncGenerator<Uint8Array> {
-  if (body === null) return;
-  try {
-    yield* body;
-  } catch (error) {
-    throw openAiError(error, 'downloading a file', apiKey);
-  }
+/** What an upload may take beyond other calls: a small file that does not get through must not hold its place for long. */
+function uploadMs(parts: Uint8Array[]): number {
+  return parts.reduce((bytes, part) => bytes + part.length, 0) / uploadBytesPerMs;
 }

@@ -2,8 +2,9 @@
  * What Rowmill needs of a batch provider. One file for each provider implements it; nothing outside this
  * folder knows an SDK.
  *
- * Every call may reject with a `ProviderError`; nothing here retries `createBatch`, since a create that
- * timed out may have been executed (see docs/design/decisions.md).
+ * Every call may reject with a `ProviderError`, and with nothing else; nothing here retries `createBatch`, since a create
+ * that timed out may have been executed (see docs/design/decisions.md). Every call ends, whatever the provider does: each
+ * has a deadline and takes a bounded answer, and what comes of it is within the bounds of these types.
  */
 export type BatchStatus =
   | 'validating'
@@ -34,6 +35,12 @@ export type ProviderBatch = {
   createdAt: Date;
 };
 
+/** A page of the list. `unreadable`: entries that exist and cannot be used, with our key where they have one. */
+export type BatchPage = {
+  batches: ProviderBatch[];
+  unreadable: { key: string | null; problem: string }[];
+};
+
 export type ProviderFile = { id: string; name: string };
 
 export type CreateBatchInput = {
@@ -54,11 +61,14 @@ export type Provider = {
   createBatch(input: CreateBatchInput, signal?: AbortSignal): Promise<ProviderBatch>;
   retrieveBatch(id: string, signal?: AbortSignal): Promise<ProviderBatch>;
   cancelBatch(id: string, signal?: AbortSignal): Promise<ProviderBatch>;
-  /** Page after page, as many calls, until the caller stops; in no order that anybody promises. */
-  listBatches(signal?: AbortSignal): AsyncIterable<ProviderBatch[]>;
-  /** Uploaded files, page after page. */
-  listFiles(signal?: AbortSignal): AsyncIterable<ProviderFile>;
-  /** The file's bytes as they arrive, and how many the provider says there are (null: it does not say). A file that is gone rejects with status 404. */
+  /** Page after page, as many calls, until the caller stops: the provider may never say that it was the last. In no order that anybody promises. */
+  listBatches(signal?: AbortSignal): AsyncIterable<BatchPage>;
+  /** Uploaded files, page after page, like that. */
+  listFiles(signal?: AbortSignal): AsyncIterable<ProviderFile[]>;
+  /**
+   * The file's bytes as they arrive, and how many the provider says there are (null: it does not say). A file that is gone
+   * rejects with status 404; one that stops arriving, or is longer than it says, ends with an ambiguous error.
+   */
   downloadFile(
     id: string,
     signal?: AbortSignal,

@@ -11,7 +11,16 @@ export type ClaimStatus =
 
 /** Chunks with the same `batch` are to travel in one. */
 export type ClaimedChunk = { batch: number; chunk_id: number; pipeline_id: number; row_count: number };
-export type StaleIntent = { batch_id: number; key: string; input_file_id: string | null; is_old: boolean };
+/** `age_seconds`: since the intent was written, by the database's clock. */
+export type StaleIntent = {
+  batch_id: number;
+  key: string;
+  pipeline_id: number;
+  input_file_id: string | null;
+  is_old: boolean;
+  age_seconds: number;
+};
+export type Sweep = { batch_id: number; key: string; age_seconds: number };
 export type DuePoll = { batch_id: number; provider_batch_id: string; cancel_asked: boolean };
 export type EndedBatch = {
   batch_id: number;
@@ -73,8 +82,8 @@ export type SliceCounts = {
   unknown: number;
 };
 
-/** `started`: running now. `known`: it was. `stray`: its rows are elsewhere, it will be cancelled. `foreign`: the intent has another batch. */
-export type StartResult = 'started' | 'known' | 'stray' | 'foreign';
+/** `started`: running now. `known`: it was. `stray`: its rows are elsewhere, it will be cancelled. `foreign`: the intent has another batch. `taken`: another intent has this batch. */
+export type StartResult = 'started' | 'known' | 'stray' | 'foreign' | 'taken';
 /** What became of a webhook: see `rowmill.note_webhook`. */
 export type WebhookResult = 'due' | 'known' | 'unknown';
 /** A place of a chunk. */

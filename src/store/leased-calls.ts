@@ -10,6 +10,7 @@ import type {
   Slice,
   SliceCounts,
   StaleIntent,
+  Sweep,
   Verdict,
 } from './calls.ts';
 import { claimInSlices, giveInSlices } from './in-slices.ts';
@@ -98,7 +99,7 @@ export function leasedCalls(transport: Transport, worker: string) {
         ...verdictArgs(verdict),
         may_have_left: mayHaveLeft,
       }),
-    claimSweeps: (maxBatches: number) => claim<{ batch_id: number; key: string }>('claim_sweeps', maxBatches),
+    claimSweeps: (maxBatches: number) => claim<Sweep>('claim_sweeps', maxBatches),
     finishSweep: (batchId: number, beganSecondsAgo: number) =>
       transport.value<boolean>('finish_sweep', {
         batch_id: batchId,

@@ -7,7 +7,7 @@ import type { AbandonCause, Lease } from '../store/store.ts';
 import type { Compiled } from './compiled.ts';
 import { dropFile } from './drop-file.ts';
 import { fileNameOf } from './file-name.ts';
-import { recordBatch } from './record-batch.ts';
+import { recordBatch, rejectTaken } from './record-batch.ts';
 import type { RequestFile } from './request-file.ts';
 import type { SubmitResult } from './submit-work.ts';
 
@@ -54,7 +54,14 @@ export async function sendFile(
       AbortSignal.any([signal, lease.hold.signal, patience]),
     );
     await deps.reached?.('batch_created');
-    if (!(await recordBatch(deps, batchId, batch))) return 'lost';
+    const recorded = await recordBatch(deps, batchId, batch);
+    if (recorded === 'surplus') return 'lost';
+    if (recorded === 'taken') {
+      const problem = await rejectTaken(lease, batchId, batch.id);
+      if (problem === null) return 'lost';
+      await deps.store.notePipelineProblem(intent.pipelineId, problem);
+      return 'rejected';
+    }
     await deps.store.notePipelineProblem(intent.pipelineId, null);
     logger.info({ provider_batch: batch.id, requests: file.requests, bytes: file.bytes }, 'batch created');
     return 'submitted';

@@ -1740,7 +1740,14 @@ revoke all on function rowmill.claim_due_polls from public;
 
 -- API: worker
 create or replace function rowmill.claim_stale_intents(worker text, max_batches integer)
-returns table (batch_id bigint, key text, input_file_id text, is_old boolean)
+returns table (
+  batch_id bigint,
+  key text,
+  pipeline_id bigint,
+  input_file_id text,
+  is_old boolean,
+  age_seconds double precision -- since it was written: no batch of it is older, but for clocks that differ
+)
 language sql
 security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
@@ -1758,7 +1765,8 @@ as $$
   from found, rowmill.settings as s
   where b.id = found.id
   -- The create cannot have been sent before the upload was noted, and that may have taken long.
-  returning b.id, b.key, b.input_file_id, coalesce(b.uploaded_at, b.created_at) < now() - s.adopt_after;
+  returning b.id, b.key, b.pipeline_id, b.input_file_id, coalesce(b.uploaded_at, b.created_at) < now() - s.adopt_after,
+    extract(epoch from now() - b.created_at)::double precision;
 $$;
 comment on function rowmill.claim_stale_intents is
   'Takes intents whose worker fell silent. Each is looked up at the provider by its key: found, start_batch adopts it; '
@@ -1767,7 +1775,11 @@ revoke all on function rowmill.claim_stale_intents from public;
 
 -- API: worker
 create or replace function rowmill.claim_sweeps(worker text, max_batches integer)
-returns table (batch_id bigint, key text)
+returns table (
+  batch_id bigint,
+  key text,
+  age_seconds double precision -- since the intent was written
+)
 language sql
 security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
@@ -1784,7 +1796,7 @@ as $$
   set owner = claim_sweeps.worker, lease_until = now() + s.lease
   from found, rowmill.settings as s
   where b.id = found.id
-  returning b.id, b.key;
+  returning b.id, b.key, extract(epoch from now() - b.created_at)::double precision;
 $$;
 comment on function rowmill.claim_sweeps is
   'Takes, under a lease, given-up intents for which the provider is to be searched: for files of their name, and for batches of their key.';
@@ -2043,6 +2055,10 @@ security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- There is no batch of such an id, and no room for one in an index.
+  if greatest(length(note_webhook.webhook_id), length(note_webhook.provider_batch_id)) > 256 then
+    return 'unknown';
+  end if;
   if exists (select from rowmill.webhook_events as e where e.id = note_webhook.webhook_id) then
     return 'known';
   end if;
@@ -2068,7 +2084,8 @@ end;
 $$;
 comment on function rowmill.note_webhook is
   'The provider says by webhook that a batch has ended. "due": noted, and the batch, if it still runs, is due for a look. "known": '
-  'this webhook was taken before. "unknown": there is no such batch; nothing is noted, so that the next delivery counts.';
+  'this webhook was taken before. "unknown": there is no such batch, or an id has more than 256 characters; '
+  'nothing is noted, so that the next delivery counts.';
 revoke all on function rowmill.note_webhook from public;
 
 -- API: internal
@@ -2302,9 +2319,9 @@ as $$
 declare
   v_batch rowmill.batch_processing_details;
 begin
-  -- An id that has no room in an entry of the unique index (2,700 bytes) would raise. This way the worker cancels the batch.
-  if length(start_batch.provider_batch_id) > 500 then
-    return 'foreign';
+  -- More has no room in an entry of the unique index. The worker reads no batch of such an id.
+  if length(start_batch.provider_batch_id) not between 1 and 256 then
+    raise exception using errcode = '22023', message = 'the id of a batch has 1 to 256 characters';
   end if;
   select b.* into v_batch
   from rowmill.batch_processing_details as b
@@ -2313,29 +2330,40 @@ begin
   if v_batch.provider_batch_id is not distinct from start_batch.provider_batch_id then
     return 'known';
   end if;
+  -- Before 'foreign', upon which the worker cancels the batch.
+  if exists (
+    select from rowmill.batch_processing_details as b where b.provider_batch_id = start_batch.provider_batch_id
+  ) then
+    return 'taken';
+  end if;
   if v_batch.state not in ('preparing', 'rejected', 'abandoned') then
     return 'foreign';
   end if;
-  update rowmill.batch_processing_details as b
-  set
-    state = 'running',
-    provider_batch_id = start_batch.provider_batch_id,
-    provider_status = start_batch.provider_status,
-    input_file_id = coalesce(b.input_file_id, start_batch.input_file_id),
-    submitted_at = now(),
-    poll_at = now(),
-    done_at = null,
-    sweep_at = null,
-    owner = null,
-    lease_until = null,
-    cancel_asked = b.cancel_asked or v_batch.state <> 'preparing',
-    -- No row waits for a stray; what it costs is booked when it has ended.
-    requests = case v_batch.state when 'preparing' then b.requests else 0 end,
-    rows = case v_batch.state when 'preparing' then b.rows else 0 end,
-    settled_at = null,
-    spent_usd = null,
-    problem = case when v_batch.state <> 'preparing' then 'It was created after its intent had been given up; it is being cancelled.' end
-  where b.id = v_batch.id;
+  begin
+    update rowmill.batch_processing_details as b
+    set
+      state = 'running',
+      provider_batch_id = start_batch.provider_batch_id,
+      provider_status = start_batch.provider_status,
+      input_file_id = coalesce(b.input_file_id, start_batch.input_file_id),
+      submitted_at = now(),
+      poll_at = now(),
+      done_at = null,
+      sweep_at = null,
+      owner = null,
+      lease_until = null,
+      cancel_asked = b.cancel_asked or v_batch.state <> 'preparing',
+      -- No row waits for a stray; what it costs is booked when it has ended.
+      requests = case v_batch.state when 'preparing' then b.requests else 0 end,
+      rows = case v_batch.state when 'preparing' then b.rows else 0 end,
+      settled_at = null,
+      spent_usd = null,
+      problem = case when v_batch.state <> 'preparing' then 'It was created after its intent had been given up; it is being cancelled.' end
+    where b.id = v_batch.id;
+  exception
+    when unique_violation then -- another intent was quicker
+      return 'taken';
+  end;
   update rowmill.pipelines as p
   set strikes = 0, wait_until = null, wait_reason = null
   where p.id = v_batch.pipeline_id and p.wait_reason is not null;
@@ -2345,8 +2373,9 @@ $$;
 comment on function rowmill.start_batch is
   'The provider has a batch of this intent under this id: a fact, whoever brings it. "started": preparing -> running. '
   '"known": it was recorded before. "stray": the intent had been given up and its rows are elsewhere; '
-  'the batch is recorded as running and to be cancelled. "foreign": the intent has another batch, '
-  'or the id has more than 500 characters; nothing is recorded.';
+  'the batch is recorded as running and to be cancelled. "foreign": the intent has another batch; nothing is recorded. '
+  '"taken": another intent has this batch, which is not to be cancelled; nothing is recorded. '
+  'Raises 22023 where the id has no character, or more than 256.';
 revoke all on function rowmill.start_batch from public;
 
 -- API: internal

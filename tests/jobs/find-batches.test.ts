@@ -15,8 +15,9 @@ describe('the search for batches by their keys', () => {
     }
   }
   async function find(...keys: string[]): Promise<Record<string, string[]>> {
-    const found = await findBatches(provider, new Set(keys), signal);
-    return Object.fromEntries([...found].map(([key, batches]) => [key, batches.map(({ id }) => id)]));
+    const wanted = keys.map((key) => ({ key, age_seconds: 60 }));
+    const found = await findBatches(provider, wanted, signal);
+    return Object.fromEntries([...found.batches].map(([key, batches]) => [key, batches.map(({ id }) => id)]));
   }
 
   it('finds those that are asked for, in whatever page, and no other', async () => {
@@ -60,5 +61,72 @@ describe('the search for batches by their keys', () => {
       if (provider.called('listBatches').length === 3) throw providerError('ambiguous', { status: 502 });
     };
     await expect(find('c', 'a')).rejects.toThrow('ambiguous');
+  });
+
+  it('tells which keys stand in an entry that cannot be read', async () => {
+    await create('a');
+    provider.unreadable = [
+      { key: 'b', problem: 'no id' },
+      { key: 'of another', problem: 'no id' },
+      { key: null, problem: 'nothing' },
+    ];
+    const wanted = ['a', 'b', 'missing'].map((key) => ({ key, age_seconds: 60 }));
+    const { batches, unreadable } = await findBatches(provider, wanted, signal);
+    expect([...batches.keys()]).toEqual(['a']);
+    expect([...unreadable]).toEqual([['b', 'no id']]);
+  });
+
+  describe('in a long list', () => {
+    const hourMs = 3_600_000;
+    /** One batch an hour back from now; the newest is the first. */
+    async function createHourly(count: number): Promise<void> {
+      for (let hours = count - 1; hours >= 0; hours -= 1) {
+        await create(null);
+        const batch = [...provider.batches.values()].at(-1)!;
+        batch.createdAt = new Date(Date.now() - hours * hourMs);
+      }
+      provider.calls.length = 0;
+    }
+    const pages = () => provider.called('listBatches').length;
+
+    it('reads no further than a day beyond the oldest intent', async () => {
+      await createHourly(100);
+      provider.pageSize = 5;
+      const wanted = [
+        { key: 'x', age_seconds: 60 },
+        { key: 'y', age_seconds: 10.5 * 3600 },
+      ];
+      await findBatches(provider, wanted, signal);
+      // 34 hours, and the page on which that is seen.
+      expect(pages()).toBe(8);
+    });
+
+    it('reads on where it does not go from new to old', async () => {
+      await createHourly(100);
+      [...provider.batches.values()][90]!.createdAt = new Date();
+      provider.pageSize = 5;
+      await find('missing');
+      expect(pages()).toBe(20);
+    });
+
+    it('reads on where it goes from old to new', async () => {
+      await create('last', ...Array(60).fill(null));
+      for (const [at, batch] of [...provider.batches.values()].entries()) {
+        batch.createdAt = new Date(Date.now() - at * hourMs);
+      }
+      provider.pageSize = 1;
+      expect(await find('last')).toEqual({ last: ['batch_1'] });
+    });
+
+    it('does not take a few old ones for an order', async () => {
+      await create('a');
+      await createHourly(200);
+      const batches = [...provider.batches.values()].reverse();
+      for (const [at, batch] of batches.entries()) {
+        batch.createdAt = new Date(Date.now() - (at < 19 ? 100 + at : 1) * hourMs);
+      }
+      provider.pageSize = 3;
+      expect(await find('a')).toEqual({ a: ['batch_1'] });
+    });
   });
 });

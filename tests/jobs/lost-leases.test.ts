@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import * as harvest from '../../src/jobs/harvest.ts';
+import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import * as sweep from '../../src/jobs/sweep.ts';
 import * as tick from '../../src/jobs/tick.ts';
@@ -284,12 +285,12 @@ describe('a claim whose answer is lost', () => {
     await passTime(world, '20 seconds');
     const worker = world.another('unlucky');
     replaceCall(worker, 'claimStaleIntents', (claim, max) => claim(max).then(lost));
-    await expect(submit.runOnce(worker, options())).rejects.toThrow('the connection broke');
+    await expect(recover.runOnce(worker, options())).rejects.toThrow('the connection broke');
     expect(await worker.store.renewLeases()).toBe(0);
     await age(world, '1 hour');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     await leaseRunsOut();
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
   });
 
   it('of sweeps is not renewed: another searches', async () => {
@@ -357,7 +358,7 @@ describe('what a worker has in hand', () => {
       ends.push(vi.spyOn(lease.hold, 'end'));
       return lease;
     };
-    const jobs = [submit, harvest, sweep];
+    const jobs = [submit, recover, harvest, sweep];
     for (const job of jobs) await job.runOnce(worker, options());
     await queue(world, 1, 3);
     await submit.runOnce(worker, options());
@@ -365,7 +366,7 @@ describe('what a worker has in hand', () => {
     await harvest.runOnce(worker, options());
     expect(await status(world)).toMatchObject({ enriched: 3 });
     const broken = () => Promise.reject(new Error('out of reach'));
-    for (const name of ['claimWork', 'claimEndedBatches', 'claimSweeps'] as const) {
+    for (const name of ['claimWork', 'claimStaleIntents', 'claimEndedBatches', 'claimSweeps'] as const) {
       replaceCall(worker, name, broken);
     }
     for (const job of jobs) await expect(job.runOnce(worker, options())).rejects.toThrow('out of reach');

@@ -41,7 +41,9 @@ describe('the poll job, with many batches', () => {
   function hide(hidden: Set<string>): void {
     const all = world.fake.listBatches.bind(world.fake);
     world.fake.listBatches = async function* () {
-      for await (const page of all()) yield page.filter((batch) => !hidden.has(batch.id));
+      for await (const page of all()) {
+        yield { ...page, batches: page.batches.filter((batch) => !hidden.has(batch.id)) };
+      }
     };
   }
   async function pollTimes(): Promise<number[]> {

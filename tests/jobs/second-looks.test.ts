@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as poll from '../../src/jobs/poll.ts';
+import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import { providerError } from '../support/fake-provider.ts';
 import { batches, type JobWorld, options, passTime, queue, startJobWorld } from './job-world.ts';
@@ -38,7 +39,7 @@ describe('with twenty batches due, or two of one intent,', () => {
       ];
       await world.fake.createBatch({ inputFileId, metadata: { rowmill_key: key } });
       await passTime(world, '3 minutes');
-      await submit.runOnce(world.another('finder'), options());
+      await recover.runOnce(world.another('finder'), options());
     };
     await submit.runOnce(world.worker, options());
   }

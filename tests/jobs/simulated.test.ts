@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import * as harvest from '../../src/jobs/harvest.ts';
 import * as poll from '../../src/jobs/poll.ts';
+import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import { ApiError } from '../../src/simulator/errors.ts';
 import type { Faults } from '../../src/simulator/faults.ts';
@@ -62,7 +63,7 @@ describe('the jobs over HTTP, with a provider that', () => {
     await queue(world, 1, 10);
     expect(await submitAll()).toMatchObject({ submitted: 0 });
     await passTime(world, '20 seconds');
-    expect(await submitAll()).toMatchObject({ recovered: 1, fetched: 0 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     await pollToTheEnd();
     await harvestAll();
     expect(await status(world)).toMatchObject({ enriched: 10 });

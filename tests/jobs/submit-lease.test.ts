@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import * as poll from '../../src/jobs/poll.ts';
+import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import type { Hold } from '../../src/store/leases.ts';
 import { providerError } from '../support/fake-provider.ts';
@@ -32,6 +33,7 @@ describe('a batch on its way to the provider', () => {
   });
 
   const run = (worker = world.worker) => submit.runOnce(worker, options());
+  const find = (worker = world.another('finder')) => recover.runOnce(worker, options());
   /** The lease of a worker that asks the test whether it is held. */
   const hold = (signal: AbortSignal): Hold => ({
     ...{ id: 'w1/1', durationMs: 120_000, signal },
@@ -41,7 +43,7 @@ describe('a batch on its way to the provider', () => {
   async function giveUp(): Promise<void> {
     await age(world, '1 hour');
     await passTime(world, '3 minutes');
-    expect(await run(world.another('finder'))).toMatchObject({ recovered: 1 });
+    expect(await find()).toMatchObject({ recovered: 1 });
   }
 
   it('is not created once the lease is no longer sure: the process slept after its upload', async () => {
@@ -154,7 +156,7 @@ describe('a batch on its way to the provider', () => {
       ];
       await world.fake.createBatch({ inputFileId, metadata: { rowmill_key: key } });
       await passTime(world, '3 minutes');
-      expect(await run(world.another('finder'))).toMatchObject({ recovered: 1 });
+      expect(await find()).toMatchObject({ recovered: 1 });
     };
     expect(await run()).toMatchObject({ submitted: 0 });
     expect(await batches(world)).toMatchObject([
@@ -168,7 +170,7 @@ describe('a batch on its way to the provider', () => {
     world.fake.after.createBatch = async () => {
       delete world.fake.after.createBatch;
       await passTime(world, '3 minutes');
-      expect(await run(world.another('finder'))).toMatchObject({ recovered: 1 });
+      expect(await find()).toMatchObject({ recovered: 1 });
     };
     expect(await run()).toMatchObject({ submitted: 1 });
     expect(await batches(world)).toMatchObject([{ state: 'running', cancel_asked: false }]);
@@ -186,7 +188,7 @@ describe('a batch on its way to the provider', () => {
     const [{ key }] = (await batches(world)) as unknown as [{ key: string }];
     await world.fake.createBatch({ inputFileId: 'file', metadata: { rowmill_key: key } });
     await passTime(world, '20 seconds');
-    expect(await run()).toMatchObject({ recovered: 1 });
+    expect(await find()).toMatchObject({ recovered: 1 });
     const [batch] = await batches(world);
     expect(batch).toMatchObject({ state: 'running', cancel_asked: false });
     const others = ['batch_1', 'batch_2'].filter((id) => id !== batch!.provider_batch_id);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
-import { makeIntent } from '../support/make-intent.ts';
 import {
   aborted,
   batches,
@@ -24,7 +24,6 @@ describe('the submit job', () => {
   it('fetches chunks that nobody posted and makes a batch of each', async () => {
     await queue(world, 1, 7);
     expect(await submit.runOnce(world.worker, options())).toEqual({
-      recovered: 0,
       fetched: 2,
       submitted: 2,
       more: 0,
@@ -50,7 +49,6 @@ describe('the submit job', () => {
     await submit.runOnce(world.worker, options());
     await passTime(world);
     expect(await submit.runOnce(world.worker, options())).toMatchObject({
-      recovered: 0,
       fetched: 0,
       submitted: 0,
     });
@@ -87,23 +85,11 @@ describe('the submit job', () => {
   it('takes nothing once the signal is aborted', async () => {
     await queue(world, 1, 5);
     expect(await submit.runOnce(world.worker, aborted())).toEqual({
-      recovered: 0,
       fetched: 0,
       submitted: 0,
       more: 0,
     });
     expect(await chunkStates(world)).toEqual(['waiting']);
-    expect(world.fake.calls).toEqual([]);
-  });
-
-  it('takes no stale intent once the signal is aborted', async () => {
-    await queue(world, 1, 5);
-    const lease = await world.another('dead').store.takeLease();
-    const [chunk] = await lease.claimWork(1);
-    await lease.beginBatch(makeIntent([chunk!.chunk_id], { requests: 5 }));
-    await passTime(world);
-    await submit.runOnce(world.worker, aborted());
-    expect((await batches(world))[0]!.owner).toBe('dead/1');
     expect(world.fake.calls).toEqual([]);
   });
 
@@ -168,9 +154,9 @@ describe('the submit job', () => {
         // It renews its leases all the time, and this is none of them.
         expect(await worker.store.renewLeases()).toBe(0);
         await passTime(world, '1 minute');
-        await submit.runOnce(world.worker, options());
+        await recover.runOnce(world.worker, options());
         await age(world, step);
-        await submit.runOnce(world.worker, options());
+        await recover.runOnce(world.worker, options());
         await passTime(world, '1 minute');
         await submit.runOnce(world.worker, options());
         expect(world.fake.called('createBatch')).toHaveLength(1);

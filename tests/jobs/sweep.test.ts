@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import * as harvest from '../../src/jobs/harvest.ts';
 import * as poll from '../../src/jobs/poll.ts';
+import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import * as sweep from '../../src/jobs/sweep.ts';
 import { fileNameOf } from '../../src/submission/file-name.ts';
@@ -64,7 +65,7 @@ describe('the sweep job', () => {
     const lines = world.fake.files.get(fileId)!.toString().trimEnd().split('\n');
     await age(world, '1 hour');
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(await batchStates(world)).toEqual(['abandoned']);
     return { key, fileId, customIds: lines.map((line) => JSON.parse(line).custom_id) };
   }

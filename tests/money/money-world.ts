@@ -4,6 +4,7 @@ import type postgres from 'postgres';
 import type { Deps } from '../../src/deps.ts';
 import * as harvest from '../../src/jobs/harvest.ts';
 import * as poll from '../../src/jobs/poll.ts';
+import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import * as tick from '../../src/jobs/tick.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -56,6 +57,7 @@ const jobs = [
   (worker: MoneyWorker) => tick.runOnce(worker, runOptions()),
   // One batch at a time, so that the workers share them.
   (worker: MoneyWorker) => submit.runOnce(worker, { ...runOptions(), limit: 1 }),
+  (worker: MoneyWorker) => recover.runOnce(worker, runOptions()),
   (worker: MoneyWorker) => poll.runOnce(worker, { ...runOptions(), limit: 1000 }),
   (worker: MoneyWorker) => harvest.runOnce(worker, runOptions()),
 ];

@@ -66,7 +66,9 @@ describe('a batch, from rows to values', () => {
         counts: { total: texts.length, completed: texts.length, failed: 0 },
         metadata: { rowmill: 'k1' },
       });
-      expect((await collect(provider.listBatches())).flat().map(({ id }) => id)).toEqual([batch.id]);
+      expect(
+        (await collect(provider.listBatches())).flatMap(({ batches }) => batches).map(({ id }) => id),
+      ).toEqual([batch.id]);
 
       const outcomes = await outcomesOf(provider, batch.outputFileId ?? '', definition);
       for (const outcome of outcomes) {
@@ -111,7 +113,7 @@ describe('a batch, from rows to values', () => {
     expect(listed).toHaveLength(2);
     expect(
       listed
-        .flat()
+        .flatMap(({ batches }) => batches)
         .map(({ id }) => id)
         .sort(),
     ).toEqual(created.sort());

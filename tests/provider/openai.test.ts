@@ -242,8 +242,8 @@ describe('listBatches', () => {
   test('every page is read, up to the last', async () => {
     const { provider, seen } = await against(pages);
     const read = await collect(provider.listBatches());
-    expect(read.map((page) => page.length)).toEqual([100, 100, 50]);
-    expect(read.flat().map((batch) => batch.id)).toEqual(ids);
+    expect(read.map(({ batches }) => batches.length)).toEqual([100, 100, 50]);
+    expect(read.flatMap(({ batches }) => batches).map(({ id }) => id)).toEqual(ids);
     expect(seen.map(({ query }) => String(query))).toEqual([
       'limit=100',
       'limit=100&after=batch_99',
@@ -253,7 +253,9 @@ describe('listBatches', () => {
 
   test('a caller that stops asks for no further page', async () => {
     const { provider, seen } = await against(pages);
-    for await (const page of provider.listBatches()) if (page.some(({ id }) => id === 'batch_5')) break;
+    for await (const { batches } of provider.listBatches()) {
+      if (batches.some(({ id }) => id === 'batch_5')) break;
+    }
     expect(seen).toHaveLength(1);
   });
 
@@ -279,7 +281,7 @@ describe('listBatches', () => {
     const { provider } = await against((_request, response) =>
       sendJson(response, { data: [], has_more: true }),
     );
-    expect((await collect(provider.listBatches())).flat()).toEqual([]);
+    expect(await collect(provider.listBatches())).toEqual([{ batches: [], unreadable: [] }]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { afterEach, expect } from 'vitest';
 import { ProviderError } from '../../src/errors.ts';
-import { createOpenAiProvider } from '../../src/provider/openai.ts';
+import { createOpenAiProvider, type OpenAiOptions } from '../../src/provider/openai.ts';
 import type { Provider } from '../../src/provider/provider.ts';
 import { type FakeAnswer, type FakeServer, type SeenRequest, startFakeServer } from './fake-server.ts';
 
@@ -17,7 +17,7 @@ export async function closeServer(): Promise<void> {
 /** A provider against a server that answers so; the server closes with the test. */
 export async function against(
   answer: FakeAnswer,
-  options: { timeoutMs?: number; apiKey?: string } = {},
+  options: Partial<OpenAiOptions> = {},
 ): Promise<{ provider: Provider; seen: SeenRequest[] }> {
   await closeServer();
   server = await startFakeServer(answer);

@@ -240,7 +240,7 @@ describe('a number that somebody else made up', () => {
     expect(row!.costs).toBe(true);
   });
 
-  it('of an id may be too long for an index: the batch is foreign, and the next id is taken', async () => {
+  it('of an id may be too long for an index: it is refused, and the next one is recorded', async () => {
     await create();
     await insert(1, 1);
     const taken = await worker.hold((await worker.claim()).flat());
@@ -249,9 +249,10 @@ describe('a number that somebody else made up', () => {
     const start = async (id: string) =>
       (await sql`select rowmill.start_batch(${begun.batch_id}, ${id}, 'in_progress', 'file') as result`)[0]!
         .result;
-    expect(await start(randomBytes(3000).toString('hex'))).toBe('foreign');
-    const longest = '😀'.repeat(500);
-    expect(await start(`${longest}.`)).toBe('foreign');
+    const longest = '😀'.repeat(256);
+    for (const id of ['', `${longest}.`, randomBytes(3000).toString('hex')]) {
+      await expect(start(id)).rejects.toMatchObject({ code: '22023' });
+    }
     expect(await start(longest)).toBe('started');
   });
 });

@@ -104,6 +104,48 @@ describe('a batch of the provider\u2019s', () => {
     },
   );
 
+  describe('that another intent has', () => {
+    let other: number;
+    beforeEach(async () => {
+      await start();
+      films += 1;
+      await insertFilms(sql, films, films);
+      await sql`select rowmill.flush('films')`;
+      const { chunkIds } = await takeChunks(sql, 'films');
+      other = id;
+      id = await begunBatch(sql, chunkIds, { key: `key ${films}` });
+    });
+
+    it.each(['preparing', 'running', 'abandoned'] as const)(
+      'is taken, whatever the intent is (%s), and nothing is recorded',
+      async (state) => {
+        if (state === 'running') await start('a batch of its own');
+        if (state === 'abandoned') await giveUp.abandoned();
+        const before = await sql`select * from rowmill.batch_processing_details order by id`;
+        const taken = before.find((row) => Number(row.id) === Number(other))!.provider_batch_id;
+        expect(await start(taken)).toBe('taken');
+        expect(await sql`select * from rowmill.batch_processing_details order by id`).toEqual(before);
+      },
+    );
+
+    it('is taken, too, where the other recorded it at the same time', async () => {
+      await sql`delete from rowmill.batch_processing_details where id = ${other}`;
+      const [{ id: third }] = (await sql`
+        insert into rowmill.batch_processing_details (key, pipeline_id, pipeline_version, model, endpoint, requests, bytes)
+        select 'third', pipeline_id, pipeline_version, model, endpoint, 1, 1
+        from rowmill.batch_processing_details where id = ${id} returning id`) as unknown as [{ id: number }];
+      let says: Promise<unknown> | undefined;
+      await sql.begin(async (tx) => {
+        await tx`select rowmill.start_batch(${third}, 'one for two', 'validating', 'file')`;
+        says = start('one for two');
+        const waiting = () => sql`
+          select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+        await expect.poll(async () => (await waiting()).length).toBe(1);
+      });
+      expect(await says).toBe('taken');
+    });
+  });
+
   it.each(['abandoned', 'rejected'] as const)(
     'is a stray where its intent was %s: it runs, is to be cancelled, and is searched for no more',
     async (state) => {

@@ -138,6 +138,14 @@ describe('a webhook', () => {
     await claim();
   });
 
+  it('with an id that no index has room for is of no batch, and nothing is noted', async () => {
+    const long = Array.from({ length: 600 }, () => Math.random().toString(36)).join('');
+    expect(await note(long)).toBe('unknown');
+    expect(await note('wh_1', long)).toBe('unknown');
+    expect(await events()).toHaveLength(0);
+    expect(await note('x'.repeat(256))).toBe('due');
+  });
+
   it('is forgotten after seven days, a thousand at a time', async () => {
     await sql`
       insert into rowmill.webhook_events (id, provider_batch_id, received_at)

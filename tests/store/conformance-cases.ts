@@ -282,7 +282,10 @@ export const cases: Record<string, Case> = {
     await ground.lease.noteInputFile(batchId, 'file-1');
     await ground.sql`update rowmill.batch_processing_details set lease_until = now() - interval '1 second'`;
     expect(await ground.others.claimStaleIntents(8)).toStrictEqual([
-      { batch_id: 1, key: 'a key', input_file_id: 'file-1', is_old: false },
+      {
+        ...{ batch_id: 1, key: 'a key', pipeline_id: 1, input_file_id: 'file-1', is_old: false },
+        age_seconds: expect.any(Number),
+      },
     ]);
   },
 
@@ -304,7 +307,9 @@ export const cases: Record<string, Case> = {
     const batchId = await preparedBatch(ground);
     expect(await ground.lease.claimSweeps(1000)).toStrictEqual([]);
     await ground.lease.abandonBatch(batchId, 'no', true, null);
-    expect(await ground.lease.claimSweeps(1000)).toStrictEqual([{ batch_id: 1, key: 'a key' }]);
+    expect(await ground.lease.claimSweeps(1000)).toStrictEqual([
+      { batch_id: 1, key: 'a key', age_seconds: expect.any(Number) },
+    ]);
     expect(await ground.others.claimSweeps(1000)).toStrictEqual([]);
   },
 

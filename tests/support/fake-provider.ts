@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { ProviderError, type ProviderErrorKind } from '../../src/errors.ts';
-import type { BatchError, Provider, ProviderBatch, ProviderFile } from '../../src/provider/provider.ts';
+import type {
+  BatchError,
+  BatchPage,
+  Provider,
+  ProviderBatch,
+  ProviderFile,
+} from '../../src/provider/provider.ts';
 
 type Method = Exclude<keyof Provider, 'name'>;
 type Fault = (arg: string) => void | Promise<void>;
@@ -18,6 +24,8 @@ export class FakeProvider implements Provider {
   readonly after: Partial<Record<Method, Fault>> = {};
   /** How many bytes of a file a download brings; all of them where it says nothing. */
   readonly cutAt = new Map<string, number>();
+  /** What the list shows besides, at the end of its first page. */
+  unreadable: BatchPage['unreadable'] = [];
   isListEmpty = false;
   pageSize = 100;
 
@@ -58,16 +66,17 @@ export class FakeProvider implements Provider {
       return { ...this.#batch(id) };
     });
   }
-  async *listBatches(): AsyncIterable<ProviderBatch[]> {
+  async *listBatches(): AsyncIterable<BatchPage> {
     const all = this.isListEmpty ? [] : [...this.batches.values()].reverse();
     for (let from = 0; from === 0 || from < all.length; from += this.pageSize) {
       await this.#call('listBatches', '', () => {});
-      yield all.slice(from, from + this.pageSize).map((batch) => ({ ...batch }));
+      const batches = all.slice(from, from + this.pageSize).map((batch) => ({ ...batch }));
+      yield { batches, unreadable: from === 0 ? this.unreadable : [] };
     }
   }
-  async *listFiles(): AsyncIterable<ProviderFile> {
+  async *listFiles(): AsyncIterable<ProviderFile[]> {
     await this.#call('listFiles', '', () => {});
-    for (const [id, name] of this.names) if (this.files.has(id)) yield { id, name };
+    yield [...this.names].flatMap(([id, name]) => (this.files.has(id) ? [{ id, name }] : []));
   }
   async downloadFile(id: string) {
     return await this.#call('downloadFile', id, () => {

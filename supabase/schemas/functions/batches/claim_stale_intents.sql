@@ -1,6 +1,13 @@
 -- API: worker
 create or replace function rowmill.claim_stale_intents(worker text, max_batches integer)
-returns table (batch_id bigint, key text, input_file_id text, is_old boolean)
+returns table (
+  batch_id bigint,
+  key text,
+  pipeline_id bigint,
+  input_file_id text,
+  is_old boolean,
+  age_seconds double precision -- since it was written: no batch of it is older, but for clocks that differ
+)
 language sql
 security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
@@ -18,7 +25,8 @@ as $$
   from found, rowmill.settings as s
   where b.id = found.id
   -- The create cannot have been sent before the upload was noted, and that may have taken long.
-  returning b.id, b.key, b.input_file_id, coalesce(b.uploaded_at, b.created_at) < now() - s.adopt_after;
+  returning b.id, b.key, b.pipeline_id, b.input_file_id, coalesce(b.uploaded_at, b.created_at) < now() - s.adopt_after,
+    extract(epoch from now() - b.created_at)::double precision;
 $$;
 comment on function rowmill.claim_stale_intents is
   'Takes intents whose worker fell silent. Each is looked up at the provider by its key: found, start_batch adopts it; '

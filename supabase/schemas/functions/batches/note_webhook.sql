@@ -9,6 +9,10 @@ security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- There is no batch of such an id, and no room for one in an index.
+  if greatest(length(note_webhook.webhook_id), length(note_webhook.provider_batch_id)) > 256 then
+    return 'unknown';
+  end if;
   if exists (select from rowmill.webhook_events as e where e.id = note_webhook.webhook_id) then
     return 'known';
   end if;
@@ -34,5 +38,6 @@ end;
 $$;
 comment on function rowmill.note_webhook is
   'The provider says by webhook that a batch has ended. "due": noted, and the batch, if it still runs, is due for a look. "known": '
-  'this webhook was taken before. "unknown": there is no such batch; nothing is noted, so that the next delivery counts.';
+  'this webhook was taken before. "unknown": there is no such batch, or an id has more than 256 characters; '
+  'nothing is noted, so that the next delivery counts.';
 revoke all on function rowmill.note_webhook from public;

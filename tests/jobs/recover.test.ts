@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import { providerError } from '../support/fake-provider.ts';
 import {
+  aborted,
   age,
   batches,
   batchStates,
@@ -49,7 +51,7 @@ describe('an intent whose create had no answer', () => {
     ]);
     expect(await chunkStates(world)).toEqual(['batched']);
     await passTime(world, '10 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0, fetched: 0 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     expect(world.fake.called('listBatches')).toHaveLength(0);
   });
 
@@ -57,7 +59,7 @@ describe('an intent whose create had no answer', () => {
     loseAnswer();
     await submit.runOnce(world.worker, options());
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(await batches(world)).toMatchObject([{ state: 'running', provider_batch_id: 'batch_1' }]);
     expect(world.fake.called('createBatch')).toHaveLength(1);
   });
@@ -68,12 +70,12 @@ describe('an intent whose create had no answer', () => {
     const [{ input_file_id: file }] = (await batches(world)) as unknown as [{ input_file_id: string }];
     for (let look = 0; look < 3; look += 1) {
       await passTime(world, '20 seconds');
-      expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0, fetched: 0 });
+      expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     }
     expect(await batchStates(world)).toEqual(['preparing']);
     await age(world, '6 minutes');
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(world.fake.called('deleteFile')).toEqual([file]);
     await passTime(world, '1 minute');
     expect(await submit.runOnce(world.worker, options())).toMatchObject({ submitted: 1 });
@@ -87,7 +89,7 @@ describe('an intent whose create had no answer', () => {
     // An upload that took an hour.
     await world.sql`update rowmill.batch_processing_details set created_at = created_at - interval '1 hour'`;
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     expect(await batchStates(world)).toEqual(['preparing']);
   });
 
@@ -96,11 +98,11 @@ describe('an intent whose create had no answer', () => {
     world.fake.isListEmpty = true;
     await submit.runOnce(world.worker, options());
     await passTime(world, '20 seconds');
-    await submit.runOnce(world.worker, options());
+    await recover.runOnce(world.worker, options());
     world.fake.isListEmpty = false;
     await age(world, '1 day');
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(await batchStates(world)).toEqual(['running']);
     expect(world.fake.called('createBatch')).toHaveLength(1);
   });
@@ -113,13 +115,13 @@ describe('an intent whose create had no answer', () => {
     world.fake.before.listBatches = () => {
       throw providerError('ambiguous', { status: 502 });
     };
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     expect(await batches(world)).toMatchObject([
       { state: 'preparing', owner: null, problem: 'the provider is ambiguous' },
     ]);
     delete world.fake.before.listBatches;
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
   });
 
   it('is taken by one of two workers that look at once', async () => {
@@ -127,7 +129,7 @@ describe('an intent whose create had no answer', () => {
     await submit.runOnce(world.worker, options());
     await passTime(world, '20 seconds');
     const runs = await Promise.all(
-      [world.worker, world.another('w2')].map((worker) => submit.runOnce(worker, options())),
+      [world.worker, world.another('w2')].map((worker) => recover.runOnce(worker, options())),
     );
     expect(runs.map((run) => run.recovered).sort()).toEqual([0, 1]);
     expect(world.fake.batches.size).toBe(1);
@@ -136,10 +138,10 @@ describe('an intent whose create had no answer', () => {
   it('of a worker that died is taken up once its lease has run out, and not before', async () => {
     const dead = world.another('dead', { store: { startBatch: () => new Promise(() => {}) } });
     void submit.runOnce(dead, options());
-    await expect.poll(() => world.fake.batches.size).toBe(1);
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
+    await expect.poll(() => world.fake.batches.size, { timeout: 20_000 }).toBe(1);
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 0 });
     await passTime(world, '3 minutes');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(await batches(world)).toMatchObject([{ state: 'running', provider_batch_id: 'batch_1' }]);
   });
 
@@ -155,9 +157,33 @@ describe('an intent whose create had no answer', () => {
     };
     await age(world, '1 hour');
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 2 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 2 });
     expect(await batchStates(world)).toEqual(['abandoned', 'abandoned']);
     expect(await chunkStates(world)).toEqual(['waiting', 'waiting']);
+  });
+
+  it('is not taken once the signal is aborted', async () => {
+    loseAnswer();
+    await submit.runOnce(world.worker, options());
+    await passTime(world, '20 seconds');
+    expect(await recover.runOnce(world.worker, aborted())).toEqual({ recovered: 0, more: 0 });
+    expect(await batches(world)).toMatchObject([{ state: 'preparing', owner: null }]);
+    expect(world.fake.called('listBatches')).toEqual([]);
+  });
+
+  it('is one of as many as the limit says, the oldest first, and there may be more', async () => {
+    await queue(world, 6, 15);
+    world.fake.after.createBatch = () => {
+      throw providerError('ambiguous');
+    };
+    await submit.runOnce(world.worker, options());
+    delete world.fake.after.createBatch;
+    await passTime(world, '20 seconds');
+    const two = options({ limit: 2 });
+    expect(await recover.runOnce(world.worker, two)).toEqual({ recovered: 2, more: 1 });
+    expect(await batchStates(world)).toEqual(['running', 'running', 'preparing']);
+    expect(await recover.runOnce(world.worker, two)).toEqual({ recovered: 1, more: 0 });
+    expect(await recover.runOnce(world.worker, two)).toEqual({ recovered: 0, more: 0 });
   });
 
   it('of a dropped pipeline is adopted all the same, so that its batch is cancelled', async () => {
@@ -165,7 +191,7 @@ describe('an intent whose create had no answer', () => {
     await submit.runOnce(world.worker, options());
     await world.sql`select rowmill.drop_pipeline('films')`;
     await passTime(world, '20 seconds');
-    expect(await submit.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
+    expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 1 });
     expect(await batches(world)).toMatchObject([{ state: 'running', cancel_asked: true }]);
     expect(await status(world).catch(() => undefined)).toBeUndefined();
   });
