@@ -88,14 +88,17 @@ export function keepConnection(request: FastifyRequest, reply: FastifyReply): vo
 
 /** Hooks of the root: how connections end whose requests are not read to their end, and how all of them do. */
 export function guardDoors(app: FastifyInstance, limits: DoorLimits): void {
-  app.addHook('onSend', async (request, reply) => {
-    if (!isComingStill(request.raw)) return;
-    reply.header('connection', 'close');
-    endSoftly(request.raw, limits.lingerMs);
-  });
+  app.addHook('onSend', async (request, reply) => closeEarly(request, reply, limits));
   app.addHook('preClose', async () => {
     setTimeout(() => app.server.closeAllConnections(), limits.closeMs).unref();
   });
+}
+
+/** Ends the connection where the answer comes before the end of the request. */
+function closeEarly(request: FastifyRequest, reply: FastifyReply, { lingerMs }: DoorLimits): void {
+  if (!isComingStill(request.raw)) return;
+  reply.header('connection', 'close');
+  endSoftly(request.raw, lingerMs);
 }
 
 function isComingStill(request: IncomingMessage): boolean {
@@ -123,9 +126,12 @@ function endSoftly(request: IncomingMessage, lingerMs: number): void {
 // A path may have 16 kB.
 const shownCharacters = 200;
 
-/** In the place of Fastify's own words, which quote the whole path. */
-export function badUrl(error: { statusCode?: number }, _request: FastifyRequest, reply: FastifyReply): void {
-  void reply.code(error.statusCode ?? 400).send(toErrorBody('bad_url', 'The path cannot be read.'));
+/** In the place of Fastify's own words, which quote the whole path, and before any hook. */
+export function createBadUrlHandler(limits: DoorLimits) {
+  return (error: { statusCode?: number }, request: FastifyRequest, reply: FastifyReply): void => {
+    closeEarly(request, reply, limits);
+    void reply.code(error.statusCode ?? 400).send(toErrorBody('bad_url', 'The path cannot be read.'));
+  };
 }
 
 export function notFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {
