@@ -128,6 +128,7 @@ describe('a body of a stranger', () => {
       404,
       'not_found',
     ],
+    ['for a path that cannot be read', '/%zz', { ...unsigned, 'content-length': 15 * mb }, 400, 'bad_url'],
     ['for a route that takes none', '/healthz', { ...unsigned, 'content-length': 15 * mb }, 404, 'not_found'],
   ] as const)('is refused by its headers: %s', async (_what, path, headers, status, code) => {
     await start();

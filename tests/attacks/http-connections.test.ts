@@ -1,4 +1,4 @@
-import { type AddressInfo, connect } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import { type BareApp, type BareAppOptions, startBareApp } from '../routes/bare-app.ts';
 import { ingestSecret, waitFor } from '../support/service.ts';
@@ -12,9 +12,10 @@ afterEach(async () => {
   await bare.close();
 });
 
-async function start(options: BareAppOptions = {}): Promise<void> {
+async function start(options: BareAppOptions = {}, prepare?: (app: BareApp['app']) => void): Promise<void> {
   bare = await startBareApp({ secret: ingestSecret, ...options });
   opened = [];
+  prepare?.(bare.app);
   await bare.app.listen({ port: 0, host: '127.0.0.1' });
   port = (bare.app.server.address() as AddressInfo).port;
 }
@@ -44,17 +45,14 @@ it('headers that are never ended are cut', async () => {
 });
 
 it('an answer that nobody reads ends with its connection', async () => {
-  await start({ doors: { silentMs: 300 } });
-  const socket = connect({ port, host: '127.0.0.1' });
-  socket.on('error', () => {});
-  const [accepted] = await Promise.all([
-    new Promise<import('node:net').Socket>((resolve) => bare.app.server.once('connection', resolve)),
-    new Promise<void>((resolve) => socket.once('connect', resolve)),
-  ]);
-  socket.pause();
-  socket.write('GET /healthz HTTP/1.1\r\nhost: worker\r\n\r\n');
-  await waitFor('it is cut', async () => accepted.destroyed);
-  socket.destroy();
+  const prepare = (app: BareApp['app']) => app.get('/much', async () => 'x'.repeat(50_000_000));
+  await start({ doors: { silentMs: 300 } }, prepare);
+  const accepted = new Promise<Socket>((resolve) => bare.app.server.once('connection', resolve));
+  const connection = await open();
+  connection.socket.pause();
+  connection.send(get('/much'));
+  const socket = await accepted;
+  await waitFor('it is cut', async () => socket.destroyed, 20_000);
 });
 
 it('requests behind one that is not answered yet are not worked on', async () => {
