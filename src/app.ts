@@ -5,6 +5,7 @@ import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fast
 import type { Deps } from './deps.ts';
 import { chunksRoute } from './routes/chunks.ts';
 import {
+  answerBrokenRequest,
   createBadUrlHandler,
   createDoor,
   type DoorLimits,
@@ -38,6 +39,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     // A probe every few seconds is no news.
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
+    clientErrorHandler: answerBrokenRequest,
     frameworkErrors: createBadUrlHandler(doors),
   });
   // A body is read where a route says how, and nowhere else: not by those that take none, nor on an unknown path.

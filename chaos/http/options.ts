@@ -9,6 +9,8 @@ export type FuzzOptions = {
   /** The most that the sending takes. */
   seconds: number;
   seed: number;
+  /** A database that Rowmill is migrated into; null: a Postgres of its own. */
+  databaseUrl: string | null;
 };
 
 export const fuzzUsage = `usage: npm run fuzz:http [-- options]
@@ -25,6 +27,7 @@ export function readFuzzOptions(args: string[]): FuzzOptions | null {
     requests: wholeNumber('requests', values.requests, 1, 10_000_000),
     connections: wholeNumber('connections', values.connections, 2, 390),
     seconds: wholeNumber('seconds', values.seconds, 1, 86_400),
+    databaseUrl: null,
     seed: wholeNumber('seed', values.seed, 0, 4_294_967_295),
   };
 }

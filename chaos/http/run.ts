@@ -22,7 +22,11 @@ export async function runHttpFuzz(
 ): Promise<Report> {
   const endings = new Endings();
   try {
-    const subject = await startSubject(Math.min(10_000, options.seconds * chunksASecond), endings);
+    const subject = await startSubject(
+      Math.min(10_000, options.seconds * chunksASecond),
+      options.databaseUrl,
+      endings,
+    );
     log(`a worker listens at ${subject.port}, with ${subject.peakMemory()} MB`);
     const before = subject.peakMemory();
     const ends = new AbortController();

@@ -28,8 +28,23 @@ export type Subject = {
   chunks: number[];
 };
 
-/** Starts all of it, with so many chunks of one row; what ends it is added to the endings. */
-export async function startSubject(chunkCount: number, endings: Endings): Promise<Subject> {
+/**
+ * Starts all of it, with so many chunks of one row; what ends it is added to the endings. Takes the address of a database
+ * that Rowmill is migrated into, null for a Postgres of its own.
+ */
+export async function startSubject(
+  chunkCount: number,
+  databaseUrl: string | null,
+  endings: Endings,
+): Promise<Subject> {
+  const url = databaseUrl ?? (await startOwnDatabase(endings));
+  const chunks = await formChunks(url, chunkCount);
+  const simulator = await startSimulator();
+  endings.add(() => simulator.close());
+  return { ...(await startWorker(url, simulator.url, endings)), chunks };
+}
+
+async function startOwnDatabase(endings: Endings): Promise<string> {
   const directory = await mkdtemp(path.join(tmpdir(), 'rowmill-fuzz-'));
   endings.add(() => rm(directory, { recursive: true, force: true, maxRetries: 5 }));
   // Run by root, Postgres is another user, who has to pass through here.
@@ -37,10 +52,7 @@ export async function startSubject(chunkCount: number, endings: Endings): Promis
   const database = await startDatabase(directory);
   endings.add(() => database.stop());
   await migrate({ url: database.url });
-  const chunks = await formChunks(database.url, chunkCount);
-  const simulator = await startSimulator();
-  endings.add(() => simulator.close());
-  return { ...(await startWorker(database.url, simulator.url, endings)), chunks };
+  return database.url;
 }
 
 async function formChunks(url: string, count: number): Promise<number[]> {

@@ -123,6 +123,26 @@ function endSoftly(request: IncomingMessage, lingerMs: number): void {
   };
 }
 
+const brokenRequests: Record<string, [string, string, string]> = {
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'too_slow', 'The request was not here in time.'],
+  HPE_HEADER_OVERFLOW: [
+    '431 Request Header Fields Too Large',
+    'headers_too_large',
+    'Headers have 16 kB at most.',
+  ],
+};
+
+const notHttp: [string, string, string] = ['400 Bad Request', 'bad_request', 'This is not HTTP.'];
+
+/** What was no request as HTTP has it, or not here in time, is told so, and its connection ends. */
+export function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  const [status, code, message] = brokenRequests[error.code ?? ''] ?? notHttp;
+  const body = JSON.stringify(toErrorBody(code, message));
+  const head = `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close`;
+  if (socket.writable) socket.write(`${head}\r\n\r\n${body}`);
+  socket.destroy();
+}
+
 // A path may have 16 kB.
 const shownCharacters = 200;
 

@@ -96,7 +96,7 @@ it.each([
   await start();
   const connection = await open();
   connection.send(bytes);
-  expect(await connection.ended()).toMatch(/^HTTP\/1.1 4\d\d /);
+  expect(await connection.ended()).toMatch(/^HTTP\/1.1 4\d\d .*connection: close.*"error":\{"code":/s);
 });
 
 it('an id with a NUL is refused, not passed on', async () => {
