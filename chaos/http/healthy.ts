@@ -4,7 +4,8 @@ import { ingestSecret, sign } from './sign.ts';
 
 const everyMs = 100;
 const retries = 2;
-const patienceMs = 20_000;
+// Tells what hangs from what is slow on a busy machine.
+const patienceMs = 60_000;
 
 export type HealthyPosts = { sent: number; accepted: number; retried: number; refused: string[] };
 

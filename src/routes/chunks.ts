@@ -10,7 +10,7 @@ import { keepConnection } from './doors.ts';
 import { errorBody, toErrorBody } from './error-body.ts';
 import { HttpError } from './http-error.ts';
 import { busy, createReception, type Received, retryAfterSeconds } from './reception.ts';
-import { createVerifier, keyOf, readSignedHeaders, type SignedHeaders } from './signed-headers.ts';
+import { isSigned, keyOf, readSignedHeaders, type SignedHeaders } from './signed-headers.ts';
 
 const maxBodyBytes = 16_000_000;
 const expectedHeaders =
@@ -67,15 +67,13 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
 
   async function readPost(request: FastifyRequest, payload: Readable): Promise<unknown> {
     const post = posts.get(request)!;
-    const verifier = createVerifier(post.key, post.signed);
     const { 'content-length': stated } = request.headers;
     const received = await reception.receive(payload, {
       maxBytes: maxBodyBytes,
       ...(stated === undefined ? {} : { statedBytes: Number(stated) }),
-      onPart: verifier.add,
     });
     // The signature covers the bytes as they came, so it is checked before anything makes sense of them.
-    if (!verifier.isSigned()) {
+    if (!isSigned(post.key, post.signed, received.parts())) {
       received.release();
       throw new HttpError(401, 'bad_signature', `No matching signature found. ${expectedHeaders}`);
     }

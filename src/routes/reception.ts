@@ -19,13 +19,13 @@ export type BodyOptions = {
   maxBytes: number;
   /** What content-length says; not believed, but no more is allocated for less. */
   statedBytes?: number;
-  /** Sees each part of the body as it comes. */
-  onPart?(part: Buffer): void;
 };
 
 /** A body that is here completely. Its bytes count until it is released. */
 export type Received = {
   bytes: number;
+  /** The body as it came, in pieces. */
+  parts(): Buffer[];
   /** The body as text. May be called once: the bytes are given up while it is decoded. */
   text(): string;
   /** Harmless to repeat. */
@@ -68,7 +68,7 @@ export function createReception({ hasRoom, gauge }: ReceptionOptions): Reception
       return held;
     },
     couldTake: (bytes) => hasRoom(bytes, complete()),
-    receive(payload, { maxBytes, statedBytes, onPart }) {
+    receive(payload, { maxBytes, statedBytes }) {
       const blocks = new Blocks(statedBytes);
       return new Promise((resolve, reject) => {
         const end = () => {
@@ -101,7 +101,6 @@ export function createReception({ hasRoom, gauge }: ReceptionOptions): Reception
           if (more > 0 && !makeRoom(more)) return fail(busy());
           count(more);
           blocks.add(part, more);
-          onPart?.(part);
         };
         const onEnd = () => {
           end();
@@ -109,6 +108,7 @@ export function createReception({ hasRoom, gauge }: ReceptionOptions): Reception
           const bytesHeld = blocks.held;
           resolve({
             bytes: blocks.bytes,
+            parts: () => blocks.parts(),
             text: () => blocks.text(),
             release() {
               if (isReleased) return;
@@ -168,14 +168,21 @@ class Blocks {
 
   text(): string {
     const decoder = new StringDecoder('utf8');
-    let left = this.bytes;
     let text = '';
-    for (const block of this.#blocks) {
-      text += decoder.write(block.subarray(0, left));
-      left -= Math.min(left, block.length);
-      discard(block);
+    for (const part of this.parts()) {
+      text += decoder.write(part);
+      discard(part);
     }
     return text + decoder.end();
+  }
+
+  parts(): Buffer[] {
+    let left = this.bytes;
+    return this.#blocks.map((block) => {
+      const part = block.subarray(0, left);
+      left -= part.length;
+      return part;
+    });
   }
 
   /** Returns how much was held. */

@@ -43,14 +43,17 @@ export function keyOf(secret: string): Buffer {
   return Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
 }
 
-/** Checks a signature over the bytes as they came, part by part: a body need not be here as a whole, nor twice. */
-export function createVerifier(key: Buffer, { id, timestamp, signatures }: SignedHeaders) {
+/**
+ * Whether one of the signatures fits the bytes as they came. They are taken in pieces, since together they would be here
+ * twice, and when all are here, since most of what strangers send never ends.
+ */
+export function isSigned(
+  key: Buffer,
+  { id, timestamp, signatures }: SignedHeaders,
+  parts: Buffer[],
+): boolean {
   const hmac = createHmac('sha256', key).update(`${id}.${timestamp}.`);
-  return {
-    add: (part: Buffer): void => void hmac.update(part),
-    isSigned(): boolean {
-      const computed = hmac.digest();
-      return signatures.some((signature) => timingSafeEqual(signature, computed));
-    },
-  };
+  for (const part of parts) hmac.update(part);
+  const computed = hmac.digest();
+  return signatures.some((signature) => timingSafeEqual(signature, computed));
 }
