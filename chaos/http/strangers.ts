@@ -18,10 +18,10 @@ export async function beStranger(port: number, random: Random, signal: AbortSign
 }
 
 async function holdOne(port: number, random: Random, signal: AbortSignal): Promise<void> {
-  const bytes = random.between(1, 15_000_000);
+  const bytes = random.between(5_000_000, 15_000_000);
   const isChunked = random.chance(0.5);
   // Not one of them is signed; some look as if they were.
-  const forged = random.chance(0.4) ? sign(ingestSecret, 'chunk_1', Buffer.from('another body')) : [];
+  const forged = random.chance(0.2) ? sign(ingestSecret, 'chunk_1', Buffer.from('another body')) : [];
   const framing: Headers = isChunked
     ? [['transfer-encoding', 'chunked']]
     : [['content-length', String(bytes + 1)]];
@@ -39,7 +39,7 @@ async function holdOne(port: number, random: Random, signal: AbortSignal): Promi
   if (random.chance(0.05)) socket.write('POST /v1/chunks HTTP/1.1\r\nhost: w');
   else {
     socket.write(`POST ${path} HTTP/1.1\r\n${head}\r\n`);
-    const way = random.chance(0.15) ? 'at once' : random.pick(['stuck', 'drips']);
+    const way = random.chance(0.7) ? 'at once' : random.pick(['stuck', 'drips']);
     const send = (body: Buffer) => {
       if (isChunked) socket.write(`${body.length.toString(16)}\r\n`);
       const isTaken = socket.write(body);

@@ -7,7 +7,7 @@ import { createDatabase } from '../support/database.ts';
 it('thousands of mutated requests and bodies that never end harm no healthy post', async () => {
   const database = await createDatabase();
   try {
-    const options = { requests: 3000, connections: 60, seconds: 6, seed: 1, databaseUrl: database.url };
+    const options = { requests: 3000, connections: 100, seconds: 6, seed: 1, databaseUrl: database.url };
     const report = await runHttpFuzz(options);
     expect(report.violations, formatReport(report)).toBe(0);
   } finally {
