@@ -4,7 +4,15 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import type { Deps } from './deps.ts';
 import { chunksRoute } from './routes/chunks.ts';
-import { toErrorBody } from './routes/error-body.ts';
+import {
+  answerBrokenRequest,
+  createBadUrlHandler,
+  createDoor,
+  type DoorLimits,
+  defaultDoorLimits,
+  guardDoors,
+  notFound,
+} from './routes/doors.ts';
 import { healthRoutes, type Vitals } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { webhooksRoute } from './routes/webhooks.ts';
@@ -19,25 +27,30 @@ export type AppOptions = {
   version: string;
   /** Without it, as before the jobs have started: all is well. */
   vitals?: Vitals;
+  /** For tests: shorter times, fewer connections. */
+  doors?: Partial<DoorLimits>;
 };
 
 /** The HTTP side of a worker, ready to listen or to be injected into. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { deps, submission, ingestSecret, wakePoll, version } = options;
   const { vitals = { problems: () => [], outage: () => null } } = options;
+  const doors = { ...defaultDoorLimits, ...options.doors };
   const app = fastify({
+    serverFactory: (listener) => createDoor(listener, doors),
     loggerInstance: deps.logger as FastifyBaseLogger,
     // A probe every few seconds is no news.
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
+    clientErrorHandler: answerBrokenRequest,
+    frameworkErrors: createBadUrlHandler(doors),
   });
+  // A body is read where a route says how, and nowhere else: not by those that take none, nor on an unknown path.
+  app.removeAllContentTypeParsers();
+  guardDoors(app, doors);
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  app.setNotFoundHandler((request, reply) =>
-    reply
-      .code(404)
-      .send(toErrorBody('not_found', `There is no ${request.method} ${request.url}; see /docs.`)),
-  );
+  app.setNotFoundHandler(notFound);
 
   await app.register(swagger, {
     openapi: {

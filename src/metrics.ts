@@ -46,6 +46,11 @@ export function createMetrics() {
       labelNames: ['result'] as const,
       registers,
     }),
+    receivingBytes: new Gauge({
+      name: 'rowmill_receiving_bytes',
+      help: 'Bytes of posts that are in memory and not handed over yet: incomplete, or being answered.',
+      registers,
+    }),
     bytesInHand: new Gauge({
       name: 'rowmill_submission_bytes',
       help: 'Bytes of chunks that are in memory on their way to the provider.',

@@ -4,6 +4,7 @@ import { parseCustomId } from '../pipeline/custom-id.ts';
 import { verdictOf } from '../pipeline/error-classes.ts';
 import { speaksOfWholeBatch } from '../pipeline/provider-codes.ts';
 import { splitLines } from '../pipeline/split-lines.ts';
+import { findCustomId } from '../pipeline/unread-line.ts';
 import type { EndedBatch, FailedRow, Lease } from '../store/store.ts';
 import { inFull } from './harvest-file.ts';
 import type { Turn } from './turn.ts';
@@ -70,22 +71,13 @@ async function rowsOfLines(
     for (const line of lines) {
       number += 1;
       const error = byLine.get(number);
-      const id = error && parseCustomId(customIdIn(line.text));
-      if (!id) continue;
+      const customId = error === undefined ? null : findCustomId(line.text);
+      const id = customId === null ? null : parseCustomId(customId);
+      if (!error || !id) continue;
       const message = `The provider refused its line of the batch: ${error.message}`;
       const verdict = verdictOf('invalid_request', error.code, message);
       failures.push({ c: id.chunkId, n: id.n, h: id.hash, ...verdict });
     }
   }
   return failures;
-}
-
-/** The file was ours; what comes back may be anything. */
-function customIdIn(line: string): string {
-  try {
-    const { custom_id: customId } = JSON.parse(line) as { custom_id?: unknown };
-    return typeof customId === 'string' ? customId : '';
-  } catch {
-    return '';
-  }
 }

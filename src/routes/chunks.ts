@@ -1,18 +1,20 @@
-import type { FastifyInstance } from 'fastify';
+import type { Readable } from 'node:stream';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
-import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 import { z } from 'zod';
 import type { Deps } from '../deps.ts';
 import { isDatabaseAway, messageOf } from '../errors.ts';
 import type { ClaimStatus } from '../store/store.ts';
 import type { Submission } from '../submission/submission.ts';
+import { keepConnection } from './doors.ts';
 import { errorBody, toErrorBody } from './error-body.ts';
 import { HttpError } from './http-error.ts';
+import { busy, createReception, type Received, retryAfterSeconds } from './reception.ts';
+import { isSigned, keyOf, readSignedHeaders, type SignedHeaders } from './signed-headers.ts';
 
 const maxBodyBytes = 16_000_000;
-const retryAfterSeconds = 15;
-// As the library has it.
-const timestampToleranceMs = 5 * 60_000;
+const expectedHeaders =
+  'Expected webhook-id, a webhook-timestamp within 5 minutes, and webhook-signature over "id.timestamp.body" with the secret of set_endpoint().';
 
 const row = z.strictObject({
   n: z.int().min(0).describe("The row's place in its chunk."),
@@ -43,23 +45,49 @@ type Options = { deps: Deps; submission: Submission; ingestSecret: string | unde
 /** `POST /v1/chunks`: what pg_net delivers, signed as Standard Webhooks has it. */
 export async function chunksRoute(app: FastifyInstance, options: Options): Promise<void> {
   const { deps, submission } = options;
-  const webhook = options.ingestSecret === undefined ? null : new Webhook(options.ingestSecret);
+  const key = options.ingestSecret === undefined ? null : keyOf(options.ingestSecret);
+  const reception = createReception({ hasRoom: submission.hasRoom, gauge: deps.metrics.receivingBytes });
+  app.addHook('preClose', async () => reception.close());
 
-  // The signature covers the bytes as they came, so it is checked before anything reads them.
+  type Post = { key: Buffer; signed: SignedHeaders; received?: Received };
+  const posts = new WeakMap<FastifyRequest, Post>();
+
+  /** Before the body is read: whoever is not ours costs no more than headers, and a worker that is full fills up no further. */
+  async function admit(request: FastifyRequest): Promise<void> {
+    if (key === null)
+      throw new HttpError(401, 'no_secret', 'The worker has no ROWMILL_INGEST_SECRET, so it takes no posts.');
+    const signed = readSignedHeaders(request.headers, expectedHeaders);
+    if (!isJson(request.headers['content-type']))
+      throw new HttpError(415, 'not_json', 'Expected content-type: application/json.');
+    const stated = Number(request.headers['content-length'] ?? 0);
+    if (stated > maxBodyBytes) throw new HttpError(413, 'too_large', 'The body is too long.');
+    if (!reception.couldTake(stated)) throw busy();
+    posts.set(request, { key, signed });
+  }
+
+  async function readPost(request: FastifyRequest, payload: Readable): Promise<unknown> {
+    const post = posts.get(request)!;
+    const { 'content-length': stated } = request.headers;
+    const received = await reception.receive(payload, {
+      maxBytes: maxBodyBytes,
+      ...(stated === undefined ? {} : { statedBytes: Number(stated) }),
+    });
+    // The signature covers the bytes as they came, so it is checked before anything makes sense of them.
+    if (!isSigned(post.key, post.signed, received.parts())) {
+      received.release();
+      throw new HttpError(401, 'bad_signature', `No matching signature found. ${expectedHeaders}`);
+    }
+    post.received = received;
+    try {
+      return JSON.parse(received.text());
+    } catch (error) {
+      throw new HttpError(422, 'invalid_json', `The body is not JSON: ${messageOf(error)}`);
+    }
+  }
+
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    'application/json',
-    { parseAs: 'buffer', bodyLimit: maxBodyBytes },
-    async (request: { headers: Record<string, unknown> }, body: Buffer) => {
-      if (webhook === null) {
-        throw new HttpError(
-          401,
-          'no_secret',
-          'The worker has no ROWMILL_INGEST_SECRET, so it takes no posts.',
-        );
-      }
-      return verify(webhook, request.headers as Record<string, string>, body);
-    },
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: Readable) =>
+    readPost(request, payload),
   );
 
   app.withTypeProvider<ZodTypeProvider>().post(
@@ -75,22 +103,17 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
           202: answer,
           401: errorBody,
           413: errorBody,
+          415: errorBody,
           422: errorBody,
           503: errorBody,
         },
       },
       validatorCompiler: (route) => (body: unknown) =>
         validatorCompiler({ ...route, schema: isPing(body) ? ping : chunk })(body),
-      onRequest: async (request, reply) => {
-        // Before the body is read: a worker that is full must not fill up further.
-        if (submission.hasRoom(Number(request.headers['content-length'] ?? 0))) return;
-        reply.header('retry-after', retryAfterSeconds);
-        throw new HttpError(
-          503,
-          'busy',
-          `Too much is in memory; the chunk stays queued. Try again in ${retryAfterSeconds} s.`,
-        );
-      },
+      onRequest: admit,
+      preHandler: async (request: FastifyRequest, reply: FastifyReply) => keepConnection(request, reply),
+      // What was parsed of a body lives until then, or has been handed on.
+      onResponse: async (request: FastifyRequest) => posts.get(request)?.received?.release(),
     },
     async (request, reply) => {
       if ('ping' in request.body) {
@@ -122,7 +145,7 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
               // Rows that were read before the pipeline was altered are read anew.
               chunks: [{ chunkId, rowCount: claim.row_count!, rows: (claim.rows_hold && rows) || null }],
             },
-            Number(request.headers['content-length'] ?? 0),
+            posts.get(request)!.received!.bytes,
           )
           .finally(() => lease.hold.end());
       } finally {
@@ -157,6 +180,7 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
       const status = error.statusCode ?? 500;
       if (status < 500)
         return reply.code(status).send(toErrorBody(error.code ?? 'bad_request', error.message));
+      if (error instanceof HttpError && status === 503) reply.header('retry-after', retryAfterSeconds);
       if (error instanceof HttpError) return reply.code(status).send(toErrorBody(error.code, error.message));
       if (isDatabaseAway(error)) {
         reply.header('retry-after', retryAfterSeconds);
@@ -168,20 +192,8 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
   );
 }
 
-function verify(webhook: Webhook, headers: Record<string, string>, body: Buffer): unknown {
-  try {
-    return webhook.verify(body, headers);
-  } catch (error) {
-    if (error instanceof WebhookVerificationError) {
-      const expected =
-        'Expected webhook-id, a webhook-timestamp within 5 minutes, and webhook-signature over "id.timestamp.body" with the secret of set_endpoint().';
-      // Told apart for whoever set the clocks: the secret may be right.
-      const offMs = Math.abs(Date.now() - Number(headers['webhook-timestamp']) * 1000);
-      const code = offMs > timestampToleranceMs ? 'bad_timestamp' : 'bad_signature';
-      throw new HttpError(401, code, `${error.message}. ${expected}`);
-    }
-    throw new HttpError(422, 'invalid_json', `The body is not JSON: ${messageOf(error)}`);
-  }
+function isJson(type = ''): boolean {
+  return type.split(';')[0]!.trim().toLowerCase() === 'application/json';
 }
 
 /** The highest place, null without rows. */

@@ -1,4 +1,5 @@
-import type { FastifyInstance } from 'fastify';
+import type { Readable } from 'node:stream';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Deps } from '../deps.ts';
@@ -6,10 +7,16 @@ import { isDatabaseAway, RowmillError } from '../errors.ts';
 import type { WebhookHeaders } from '../provider/provider.ts';
 import { errorBody, toErrorBody } from './error-body.ts';
 import { HttpError } from './http-error.ts';
+import { createReception, retryAfterSeconds } from './reception.ts';
+import { readSignedHeaders } from './signed-headers.ts';
 
 // An event has some 150 bytes.
 const maxBodyBytes = 16_000;
-const retryAfterSeconds = 15;
+// All bodies together, in the blocks that they take.
+const maxBytesAtOnce = 2_000_000;
+const maxIdLength = 256;
+const expectedHeaders =
+  'Expected webhook-id, a webhook-timestamp within 5 minutes, and webhook-signature over "id.timestamp.body" with OPENAI_WEBHOOK_SECRET.';
 
 const event = z
   .object({
@@ -17,7 +24,6 @@ const event = z
     data: z.object({ id: z.string().min(1).max(256).describe("The batch's id.") }),
   })
   .describe("OpenAI's event; what else is in it is not read.");
-const webhookId = z.string().max(256);
 const answer = z.object({ status: z.enum(['due', 'known']) });
 
 type Options = { deps: Deps; wakePoll: () => void };
@@ -31,11 +37,17 @@ export async function webhooksRoute(app: FastifyInstance, { deps, wakePoll }: Op
 
   // The signature covers the body as it came, whatever it says that it is.
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    '*',
-    { parseAs: 'string', bodyLimit: maxBodyBytes },
-    async (_: unknown, body: string) => body,
-  );
+  const reception = createReception({
+    hasRoom: (bytes, others) => bytes + others <= maxBytesAtOnce,
+    gauge: deps.metrics.receivingBytes,
+  });
+  app.addHook('preClose', async () => reception.close());
+  app.addContentTypeParser('*', async (_request: FastifyRequest, payload: Readable) => {
+    const received = await reception.receive(payload, { maxBytes: maxBodyBytes });
+    const text = received.text();
+    received.release();
+    return text;
+  });
 
   app.withTypeProvider<ZodTypeProvider>().post(
     '/v1/webhooks/openai',
@@ -54,6 +66,18 @@ export async function webhooksRoute(app: FastifyInstance, { deps, wakePoll }: Op
           503: errorBody,
         },
       },
+      // Before the body is read: a stranger's costs no more than headers.
+      onRequest: async (request: FastifyRequest) => {
+        if ((request.headers['webhook-id']?.length ?? 0) > maxIdLength)
+          throw new HttpError(
+            422,
+            'invalid_id',
+            `Expected a webhook-id of ${maxIdLength} characters at most.`,
+          );
+        readSignedHeaders(request.headers, expectedHeaders);
+        if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes)
+          throw new HttpError(413, 'too_large', 'The body is too long.');
+      },
       // Not in the parser: a request without a body never comes there.
       preValidation: async (request: { body: unknown; headers: WebhookHeaders }) => {
         const body = typeof request.body === 'string' ? request.body : '';
@@ -62,10 +86,7 @@ export async function webhooksRoute(app: FastifyInstance, { deps, wakePoll }: Op
     },
     async (request, reply) => {
       const batchId = request.body.data.id;
-      const id = webhookId.safeParse(request.headers['webhook-id']);
-      if (!id.success)
-        throw new HttpError(422, 'invalid_id', 'Expected a webhook-id of 256 characters at most.');
-      const status = await deps.store.noteWebhook(id.data, batchId);
+      const status = await deps.store.noteWebhook(request.headers['webhook-id'] as string, batchId);
       count(status);
       if (status === 'unknown') {
         const message = `There is no batch ${batchId} here; one that was created a moment ago is known soon.`;
@@ -99,10 +120,17 @@ export async function webhooksRoute(app: FastifyInstance, { deps, wakePoll }: Op
       if (error.statusCode === 413)
         return refuse(413, 'too_large', `A body has ${maxBodyBytes} bytes at most.`);
       if (error instanceof RowmillError) {
-        if (error.code === 'no_secret' || error.code === 'bad_signature')
-          return refuse(401, error.code, error.message);
+        if (error.code === 'no_secret') return refuse(401, error.code, error.message);
+        if (error.code === 'bad_signature' || error.code === 'bad_timestamp')
+          return refuse(401, 'bad_signature', error.message);
         if (error.code === 'invalid_json' || error.code === 'invalid_id')
           return refuse(422, error.code, error.message);
+      }
+      if (error.statusCode === 503) {
+        reply.header('retry-after', retryAfterSeconds);
+        return reply
+          .code(503)
+          .send(toErrorBody('busy', `Too much is in memory; try again in ${retryAfterSeconds} s.`));
       }
       if (isDatabaseAway(error)) {
         reply.header('retry-after', retryAfterSeconds);

@@ -9,7 +9,10 @@ export type Submission = ReturnType<typeof createSubmission>;
 export type SubmissionLimits = {
   /** Batches on their way at once. */
   concurrency: number;
-  /** Bytes of posted bodies in memory, beyond which a post is turned away. */
+  /**
+   * Bytes of posted bodies in memory, being received or in hand, beyond which a post is turned away. Parsed, a body
+   * takes several times as much; a container has 512 MB, of which a worker without work takes 150.
+   */
   maxBytes: number;
   /** What one batch takes; without it, what the provider does. */
   file?: Partial<FileLimits>;
@@ -75,8 +78,11 @@ export function createSubmission(
   }
 
   return {
-    /** Whether a body of so many bytes may come in; one alone always may. */
-    hasRoom: (bytes: number) => bytesInHand === 0 || bytesInHand + bytes <= limits.maxBytes,
+    /** Whether a body of so many bytes may be in memory beside so many others that are not in hand yet; one alone always may. */
+    hasRoom: (bytes: number, others = 0) => {
+      const held = bytesInHand + others;
+      return held === 0 || held + bytes <= limits.maxBytes;
+    },
     /** Resolves when the fate of the chunks is known; never rejects. They are under the lease, which the caller ends. */
     submit(lease: Lease, work: Work, bytes: number): Promise<SubmitResult | 'failed'> {
       const result = submit(lease, work, bytes);

@@ -3,6 +3,7 @@ import pino from 'pino';
 import { buildApp } from '../../src/app.ts';
 import type { Deps } from '../../src/deps.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import type { DoorLimits } from '../../src/routes/doors.ts';
 import type { Submission } from '../../src/submission/submission.ts';
 import { ingestSecret } from '../support/service.ts';
 
@@ -14,32 +15,44 @@ export type BareApp = {
   post(body: string, headers: Record<string, string>): Promise<{ status: number; body: any }>;
   // biome-ignore lint/suspicious/noExplicitAny: a part of an OpenAPI document
   operation(path: string): Promise<{ body: any; responses: Record<string, any> }>;
+  /** What is at /metrics under this name. */
+  gauge(name: string): Promise<number>;
   close(): Promise<void>;
 };
 
+export type BareAppOptions = {
+  secret?: string | undefined;
+  doors?: Partial<DoorLimits>;
+  hasRoom?: Submission['hasRoom'];
+};
+
 /** The HTTP side of a worker with room for everything, and nothing behind it: what it asks for is noted and fails. */
-export async function startBareApp(
-  options: { secret?: string | undefined } = { secret: ingestSecret },
-): Promise<BareApp> {
+export async function startBareApp(options: BareAppOptions = { secret: ingestSecret }): Promise<BareApp> {
   const asked: string[] = [];
   const noting = new Proxy(
     {},
     {
-      get: (_target, name) => () => {
-        asked.push(String(name));
-        throw new Error(`${String(name)} was called`);
-      },
+      // A provider has one, which /healthz tells.
+      get: (_target, name) =>
+        name === 'name'
+          ? 'none'
+          : () => {
+              asked.push(String(name));
+              throw new Error(`${String(name)} was called`);
+            },
     },
   );
+  const metrics = createMetrics();
   const deps = {
     store: noting,
     provider: noting,
     logger: pino({ level: 'silent' }),
-    metrics: createMetrics(),
+    metrics,
   } as unknown as Deps;
-  const submission = { hasRoom: () => true } as Partial<Submission> as Submission;
+  const submission = { hasRoom: options.hasRoom ?? (() => true) } as Partial<Submission> as Submission;
   const app = await buildApp({
     ...{ deps, submission, ingestSecret: options.secret, version: 'test' },
+    ...(options.doors ? { doors: options.doors } : {}),
     wakePoll: () => {},
   });
   return {
@@ -57,6 +70,10 @@ export async function startBareApp(
       // biome-ignore lint/suspicious/noExplicitAny: as above
       const { requestBody, responses } = (app.swagger().paths as any)[path].post;
       return { body: requestBody.content['application/json'].schema, responses };
+    },
+    async gauge(name) {
+      const metric = await metrics.registry.getSingleMetric(name)!.get();
+      return metric.values[0]!.value;
     },
     close: () => app.close(),
   };

@@ -87,6 +87,8 @@ describe('the submission', () => {
     const first = submit(1, 600);
     expect(submission.hasRoom(400)).toBe(true);
     expect(submission.hasRoom(401)).toBe(false);
+    expect(submission.hasRoom(300, 100)).toBe(true);
+    expect(submission.hasRoom(301, 100)).toBe(false);
     const second = submit(2, 400);
     expect(submission.hasRoom(1)).toBe(false);
     expect((await metrics.bytesInHand.get()).values[0]!.value).toBe(1000);
