@@ -3,6 +3,7 @@ import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import { providerError } from '../support/fake-provider.ts';
 import {
+  aborted,
   age,
   batches,
   batchStates,
@@ -159,6 +160,30 @@ describe('an intent whose create had no answer', () => {
     expect(await recover.runOnce(world.worker, options())).toMatchObject({ recovered: 2 });
     expect(await batchStates(world)).toEqual(['abandoned', 'abandoned']);
     expect(await chunkStates(world)).toEqual(['waiting', 'waiting']);
+  });
+
+  it('is not taken once the signal is aborted', async () => {
+    loseAnswer();
+    await submit.runOnce(world.worker, options());
+    await passTime(world, '20 seconds');
+    expect(await recover.runOnce(world.worker, aborted())).toEqual({ recovered: 0, more: 0 });
+    expect(await batches(world)).toMatchObject([{ state: 'preparing', owner: null }]);
+    expect(world.fake.called('listBatches')).toEqual([]);
+  });
+
+  it('is one of as many as the limit says, the oldest first, and there may be more', async () => {
+    await queue(world, 6, 15);
+    world.fake.after.createBatch = () => {
+      throw providerError('ambiguous');
+    };
+    await submit.runOnce(world.worker, options());
+    delete world.fake.after.createBatch;
+    await passTime(world, '20 seconds');
+    const two = options({ limit: 2 });
+    expect(await recover.runOnce(world.worker, two)).toEqual({ recovered: 2, more: 1 });
+    expect(await batchStates(world)).toEqual(['running', 'running', 'preparing']);
+    expect(await recover.runOnce(world.worker, two)).toEqual({ recovered: 1, more: 0 });
+    expect(await recover.runOnce(world.worker, two)).toEqual({ recovered: 0, more: 0 });
   });
 
   it('of a dropped pipeline is adopted all the same, so that its batch is cancelled', async () => {

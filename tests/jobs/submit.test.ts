@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
-import { makeIntent } from '../support/make-intent.ts';
 import {
   aborted,
   batches,
@@ -91,17 +90,6 @@ describe('the submit job', () => {
       more: 0,
     });
     expect(await chunkStates(world)).toEqual(['waiting']);
-    expect(world.fake.calls).toEqual([]);
-  });
-
-  it('takes no stale intent once the signal is aborted', async () => {
-    await queue(world, 1, 5);
-    const lease = await world.another('dead').store.takeLease();
-    const [chunk] = await lease.claimWork(1);
-    await lease.beginBatch(makeIntent([chunk!.chunk_id], { requests: 5 }));
-    await passTime(world);
-    await recover.runOnce(world.worker, aborted());
-    expect((await batches(world))[0]!.owner).toBe('dead/1');
     expect(world.fake.calls).toEqual([]);
   });
 
