@@ -5,7 +5,7 @@ import { asRecord, idOrNull } from './openai-batch.ts';
 export type Page = { items: unknown[]; hasMore: boolean };
 
 /**
- * Not the SDK's own paging: that takes an answer which is no list for the end of the list, and whoever searches here
+ * Not the SDK's own paging: that takes an answer which is no list for the end of the list, and a search
  * would conclude that something does not exist. Paging goes on behind the last entry whose id can be read; how many
  * pages are read is the caller's business.
  */

@@ -258,6 +258,14 @@ describe('a redirect', () => {
     expect(seen).toHaveLength(1);
   });
 
+  test('is not asked for a second time: the next answer would be the same', async () => {
+    const { provider, seen } = await against(to(307, elsewhere));
+    await failureOf(provider.retrieveBatch('batch_1'));
+    // The SDK would repeat it after half a second.
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect(seen).toHaveLength(1);
+  });
+
   test.each([
     [301, 'rejected'],
     [302, 'ambiguous'],
