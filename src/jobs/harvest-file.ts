@@ -67,7 +67,7 @@ export async function harvestFile(
     return isOurs;
   };
 
-  for await (const some of splitLines(inFull(download, id, turn))) {
+  for await (const some of splitLines(inFull(download, id, turn, result.position))) {
     for (const line of some) {
       if (line.end <= result.position) continue;
       lines.push(line);
@@ -110,13 +110,14 @@ export async function* inFull(
   download: { bytes: number | null; chunks: AsyncIterable<Uint8Array> },
   fileId: string,
   turn: Turn,
+  appliedBytes = 0,
 ): AsyncGenerator<Uint8Array> {
   const { bytes } = download;
   let received = 0;
   for await (const chunk of download.chunks) {
     received += chunk.length;
     if (bytes !== null && received > bytes) break;
-    turn.received(chunk.length, fileId);
+    if (received > appliedBytes) turn.received(chunk.length, fileId);
     yield chunk;
   }
   if (bytes !== null && received !== bytes) {

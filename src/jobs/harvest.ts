@@ -12,6 +12,7 @@ import { givenUpFor } from './unreadable.ts';
 
 // A file is mostly waited for: at the provider, then in the database.
 const lanes = 3;
+const lanesAgain = 2;
 
 export type HarvestOptions = RunOptions & {
   /** false: batches that give no trouble; true: the others; without it: all. */
@@ -29,7 +30,7 @@ export async function runOnce(deps: Deps, options: HarvestOptions): Promise<Coun
   const { limit, again = null, signal } = options;
   const counts = { harvested: 0, failed: 0 };
   const claimed = await takeTurns<Claimed>({
-    ...{ lanes, limit, signal },
+    ...{ lanes: again ? lanesAgain : lanes, limit, signal },
     claim: () => claim(deps, again),
     work: async ({ lease, batch }) => {
       try {

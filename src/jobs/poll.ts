@@ -3,11 +3,15 @@ import { messageOf, ProviderError } from '../errors.ts';
 import type { ProviderBatch } from '../provider/provider.ts';
 import { sqlStateOf } from '../store/sql-error.ts';
 import type { DuePoll } from '../store/store.ts';
-import { inParallel } from './in-parallel.ts';
 import type { Counts, RunOptions } from './job.ts';
+import { shareLanes } from './share-lanes.ts';
 
 const terminal = new Set(['completed', 'failed', 'expired', 'cancelled']);
-const concurrency = 6;
+const lanes = 12;
+// Those that gave trouble before: their answers may be large, and their time is their own.
+const lanesAgain = 2;
+// A page that shows none of those that are due is little use, and so are three.
+const uselessPages = 3;
 // From here on, pages of the provider's list answer for a hundred batches each.
 const togetherFrom = 20;
 const recordedAtOnce = 500;
@@ -16,7 +20,7 @@ const highestCount = 2_147_483_647;
 export type PollOptions = RunOptions & {
   /** false: batches that give no trouble; true: the others; without it: all. */
   again?: boolean;
-  /** How long one look may take, 30 s without it. */
+  /** How long one look may take, 10 s without it, and 30 s again. */
   lookMs?: number;
 };
 
@@ -25,7 +29,7 @@ export type PollOptions = RunOptions & {
  * long, changes nothing: the batch is due again later. Two workers at once look at different batches.
  */
 export async function runOnce(deps: Deps, options: PollOptions): Promise<Counts> {
-  const { signal, again = null, lookMs = 30_000 } = options;
+  const { signal, again = null, lookMs = again ? 30_000 : 10_000 } = options;
   if (signal.aborted) return { polled: 0, ended: 0, failed: 0, more: 0 };
   const due = await deps.store.claimDuePolls(options.limit, togetherFrom, again);
   if (due.length > 0) await deps.reached?.('polls_claimed');
@@ -57,54 +61,72 @@ export async function runOnce(deps: Deps, options: PollOptions): Promise<Counts>
   };
 
   if (due.length >= togetherFrom) {
-    await record(await lookTogether(deps, byId, signal));
+    await lookTogether(deps, byId, record, within(signal, lookMs));
   }
-  // What the list did not show, and what is to be cancelled, one by one.
-  await inParallel([...byId.values()], concurrency, signal, async (poll) => {
-    try {
-      await record([[poll, await look(deps, poll, AbortSignal.any([signal, AbortSignal.timeout(lookMs)]))]]);
-    } catch (error) {
-      await note(poll, error);
-    }
+  // What the list did not show, and what is to be cancelled, one by one. A pipeline of which one took too long waits.
+  await shareLanes([...byId.values()], {
+    lanes: again ? lanesAgain : lanes,
+    groupOf: (poll) => poll.pipeline_id,
+    signal,
+    work: async (poll) => {
+      const inTime = within(signal, lookMs);
+      try {
+        await record([[poll, await look(deps, poll, inTime)]]);
+      } catch (error) {
+        await note(poll, error);
+      }
+      return !inTime.aborted;
+    },
   });
   return { polled: due.length, ended, failed, more: due.length === options.limit ? 1 : 0 };
 }
 
 /**
- * Pages through the list and takes out of `wanted` what it finds there, for as long as that may cost fewer calls than
- * to ask one by one. A list that cannot be read leaves the rest to that.
+ * Pages through the list, takes out of `wanted` what it finds there and records it, for as long as that may cost fewer
+ * calls than to ask one by one. A list that cannot be read in time, or shows others alone, leaves the rest to that.
  */
 async function lookTogether(
   deps: Deps,
   wanted: Map<string, DuePoll>,
+  record: (seen: [DuePoll, ProviderBatch][]) => Promise<void>,
   signal: AbortSignal,
-): Promise<[DuePoll, ProviderBatch][]> {
+): Promise<void> {
   const found: [DuePoll, ProviderBatch][] = [];
   let pages = 0;
+  let useless = 0;
   try {
     for await (const page of deps.provider.listBatches(signal)) {
       pages += 1;
+      const before = wanted.size;
       for (const batch of page.batches) {
         const poll = wanted.get(batch.id);
         if (!poll || (poll.cancel_asked && !isBeyondCancel(batch))) continue;
         wanted.delete(batch.id);
         found.push([poll, batch]);
       }
-      if (pages >= wanted.size) break;
+      useless = wanted.size < before ? 0 : useless + 1;
+      if (pages >= wanted.size || useless === uselessPages || signal.aborted) break;
+      if (found.length < recordedAtOnce) continue;
+      await record(found.splice(0));
     }
   } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
     deps.logger.warn(
       { err: error },
       'the provider could not list its batches; they are looked at one by one',
     );
   }
-  return found;
+  await record(found);
 }
 
 async function look(deps: Deps, poll: DuePoll, signal: AbortSignal): Promise<ProviderBatch> {
   const batch = await deps.provider.retrieveBatch(poll.provider_batch_id, signal);
   if (!poll.cancel_asked || isBeyondCancel(batch)) return batch;
   return await deps.provider.cancelBatch(poll.provider_batch_id, signal);
+}
+
+function within(signal: AbortSignal, ms: number): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(ms)]);
 }
 
 function isBeyondCancel(batch: ProviderBatch): boolean {

@@ -5,6 +5,7 @@ export const maxTries = 8;
 
 /** What no second download can change. */
 const hopeless = new Set(['no_results', 'too_many_lines', 'answers_too_slow']);
+const doubtful = new Set(['download_short', 'results_late']);
 /** The provider is away, busy, or does not take the key: it says nothing about the file. */
 const passing = new Set([401, 403, 408, 409, 429]);
 
@@ -21,8 +22,7 @@ export function givenUpFor(error: unknown, triesBefore: number): string | null {
 
 /** A second download may bring all of a file that was cut short or came too slowly. */
 function saysSomethingOfTheFile(error: unknown): boolean {
-  if (!(error instanceof ProviderError))
-    return error instanceof RowmillError && error.code === 'download_short';
+  if (!(error instanceof ProviderError)) return error instanceof RowmillError && doubtful.has(error.code);
   const { status, isUnusable } = error;
   // Gone files have a rule of their own.
   return (

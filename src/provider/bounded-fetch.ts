@@ -1,5 +1,6 @@
 import type { ProviderError } from '../errors.ts';
 import { jsonExcess } from '../json-size.ts';
+import { oneAtATime } from '../one-at-a-time.ts';
 
 export type Fetch = typeof globalThis.fetch;
 /** Ends the call for good; returns the error to throw. */
@@ -9,6 +10,8 @@ const redirects = new Set([301, 302, 303, 307, 308]);
 const mostHops = 3;
 const mostBytes = 32_000_000;
 const mostErrorBytes = 64_000;
+const smallBytes = 1_000_000;
+const largeAnswers = oneAtATime();
 // A page of the list has a hundred batches with some fifty values each, and more where they name refused lines.
 const jsonLimits = { maxDepth: 64, maxValues: 500_000 };
 
@@ -77,15 +80,24 @@ async function errorText(response: Response): Promise<string> {
   return jsonExcess(text, jsonLimits) === null ? text : '';
 }
 
-/** Bytes are counted as they come out of their content-encoding; what is beyond `most` is not asked for. */
+/**
+ * Bytes are counted as they come out of their content-encoding; what is beyond `most` is not asked for. Of large answers
+ * one at a time is read: they would be tens of megabytes each.
+ */
 async function readText(response: Response, most: number): Promise<{ text: string; isWhole: boolean }> {
   const decoder = new TextDecoder();
   let text = '';
   let received = 0;
-  for await (const bytes of response.body ?? []) {
-    received += bytes.length;
-    if (received > most) return { text, isWhole: false };
-    text += decoder.decode(bytes, { stream: true });
+  let done: (() => void) | null = null;
+  try {
+    for await (const bytes of response.body ?? []) {
+      received += bytes.length;
+      if (received > most) return { text, isWhole: false };
+      if (received > smallBytes) done ??= await largeAnswers.turn();
+      text += decoder.decode(bytes, { stream: true });
+    }
+    return { text: text + decoder.decode(), isWhole: true };
+  } finally {
+    done?.();
   }
-  return { text: text + decoder.decode(), isWhole: true };
 }

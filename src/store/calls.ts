@@ -21,7 +21,12 @@ export type StaleIntent = {
   age_seconds: number;
 };
 export type Sweep = { batch_id: number; key: string; age_seconds: number };
-export type DuePoll = { batch_id: number; provider_batch_id: string; cancel_asked: boolean };
+export type DuePoll = {
+  batch_id: number;
+  pipeline_id: number;
+  provider_batch_id: string;
+  cancel_asked: boolean;
+};
 export type EndedBatch = {
   batch_id: number;
   state: 'ended' | 'harvested';

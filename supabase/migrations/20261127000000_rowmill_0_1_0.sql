@@ -1682,7 +1682,7 @@ create or replace function rowmill.claim_due_polls(
   together_from integer, -- with so many due, those that soon will be come along: one listing serves all
   again boolean default null -- false: batches that give no trouble; true: the others; null: all
 )
-returns table (batch_id bigint, provider_batch_id text, cancel_asked boolean)
+returns table (batch_id bigint, pipeline_id bigint, provider_batch_id text, cancel_asked boolean)
 language plpgsql
 security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
@@ -1730,7 +1730,7 @@ begin
     * (1 - v_jitter / 2 + random() * v_jitter)
   from found, rowmill.settings as s
   where b.id = found.id
-  returning b.id, b.provider_batch_id, b.cancel_asked;
+  returning b.id, b.pipeline_id, b.provider_batch_id, b.cancel_asked;
 end;
 $$;
 comment on function rowmill.claim_due_polls is
@@ -10174,12 +10174,19 @@ as $$
     or not exists (select from pg_class as c where c.oid = p.source)
     or not exists (select from pg_class as c where c.oid = p.target)
   ), troubled as materialized (
-    -- One bad batch is no reason to distrust its neighbours; several are.
+    -- One bad batch is no reason to distrust its neighbours; several are, and so is a file that was given up.
     select b.pipeline_id
     from rowmill.batch_processing_details as b
     where b.state in ('ended', 'harvested') and b.tries > 0
     group by b.pipeline_id
     having count(*) >= 3
+    union
+    select p.id from rowmill.pipelines as p where p.problem_by = 'worker'
+  ), in_hand as materialized (
+    select b.pipeline_id, count(*) as batches
+    from rowmill.batch_processing_details as b
+    where b.state in ('ended', 'harvested') and b.lease_until >= now() and b.owner is not null
+    group by b.pipeline_id
   ), found as (
     select b.id
     from rowmill.batch_processing_details as b
@@ -10190,8 +10197,9 @@ as $$
       claim_ended_batches.again is null
       or claim_ended_batches.again = (b.tries > 0 or b.pipeline_id in (select t.pipeline_id from troubled as t))
     )
-    -- Those that were tried take turns.
-    order by b.lease_until nulls first, b.ended_at
+    -- Pipelines take turns, and so do batches that were tried.
+    order by
+      coalesce((select h.batches from in_hand as h where h.pipeline_id = b.pipeline_id), 0), b.lease_until nulls first, b.ended_at
     limit claim_ended_batches.max_batches
     for update of b skip locked
   )

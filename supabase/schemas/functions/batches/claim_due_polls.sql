@@ -4,7 +4,7 @@ create or replace function rowmill.claim_due_polls(
   together_from integer, -- with so many due, those that soon will be come along: one listing serves all
   again boolean default null -- false: batches that give no trouble; true: the others; null: all
 )
-returns table (batch_id bigint, provider_batch_id text, cancel_asked boolean)
+returns table (batch_id bigint, pipeline_id bigint, provider_batch_id text, cancel_asked boolean)
 language plpgsql
 security definer -- the worker has no rights on the tables
 set search_path = pg_catalog, pg_temp
@@ -52,7 +52,7 @@ begin
     * (1 - v_jitter / 2 + random() * v_jitter)
   from found, rowmill.settings as s
   where b.id = found.id
-  returning b.id, b.provider_batch_id, b.cancel_asked;
+  returning b.id, b.pipeline_id, b.provider_batch_id, b.cancel_asked;
 end;
 $$;
 comment on function rowmill.claim_due_polls is

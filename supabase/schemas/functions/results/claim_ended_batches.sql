@@ -26,12 +26,19 @@ as $$
     or not exists (select from pg_class as c where c.oid = p.source)
     or not exists (select from pg_class as c where c.oid = p.target)
   ), troubled as materialized (
-    -- One bad batch is no reason to distrust its neighbours; several are.
+    -- One bad batch is no reason to distrust its neighbours; several are, and so is a file that was given up.
     select b.pipeline_id
     from rowmill.batch_processing_details as b
     where b.state in ('ended', 'harvested') and b.tries > 0
     group by b.pipeline_id
     having count(*) >= 3
+    union
+    select p.id from rowmill.pipelines as p where p.problem_by = 'worker'
+  ), in_hand as materialized (
+    select b.pipeline_id, count(*) as batches
+    from rowmill.batch_processing_details as b
+    where b.state in ('ended', 'harvested') and b.lease_until >= now() and b.owner is not null
+    group by b.pipeline_id
   ), found as (
     select b.id
     from rowmill.batch_processing_details as b
@@ -42,8 +49,9 @@ as $$
       claim_ended_batches.again is null
       or claim_ended_batches.again = (b.tries > 0 or b.pipeline_id in (select t.pipeline_id from troubled as t))
     )
-    -- Those that were tried take turns.
-    order by b.lease_until nulls first, b.ended_at
+    -- Pipelines take turns, and so do batches that were tried.
+    order by
+      coalesce((select h.batches from in_hand as h where h.pipeline_id = b.pipeline_id), 0), b.lease_until nulls first, b.ended_at
     limit claim_ended_batches.max_batches
     for update of b skip locked
   )

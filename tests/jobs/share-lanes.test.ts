@@ -1,0 +1,86 @@
+import { describe, expect, it } from 'vitest';
+import { shareLanes } from '../../src/jobs/share-lanes.ts';
+
+describe('working through items in lanes', () => {
+  const signal = new AbortController().signal;
+  const inLanes = (lanes: number) => ({ lanes, groupOf: () => 'one', signal });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  it('does each item once, and never more at a time than it may', async () => {
+    const done: number[] = [];
+    let running = 0;
+    let most = 0;
+    await shareLanes([1, 2, 3, 4, 5, 6, 7], {
+      ...inLanes(3),
+      work: async (item) => {
+        running += 1;
+        most = Math.max(most, running);
+        await turn();
+        running -= 1;
+        done.push(item);
+        return true;
+      },
+    });
+    expect(done.sort()).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    expect(most).toBe(3);
+  });
+
+  it('resolves at once where there is nothing to do', async () => {
+    await shareLanes([], { ...inLanes(3), work: async () => expect.unreachable() });
+  });
+
+  it('takes nothing new once the signal is aborted, and finishes what is in hand', async () => {
+    const abort = new AbortController();
+    const begun: number[] = [];
+    const done: number[] = [];
+    await shareLanes([1, 2, 3, 4], {
+      ...inLanes(2),
+      signal: abort.signal,
+      work: async (item) => {
+        begun.push(item);
+        await turn();
+        abort.abort();
+        await turn();
+        done.push(item);
+        return true;
+      },
+    });
+    expect(begun).toEqual([1, 2]);
+    expect(done).toEqual([1, 2]);
+  });
+
+  it('rejects with the first failure only when all that is in hand has ended', async () => {
+    const done: number[] = [];
+    const work = shareLanes([1, 2, 3], {
+      ...inLanes(2),
+      work: async (item) => {
+        if (item === 1) throw new Error('one');
+        await turn();
+        done.push(item);
+        return true;
+      },
+    });
+    await expect(work).rejects.toThrow('one');
+    expect(done).toEqual([2]);
+  });
+
+  it('a group that is slow keeps its share of the lanes, and no other waits for it', async () => {
+    const slow = Promise.withResolvers<void>();
+    const done: string[] = [];
+    const items = [...Array(50).fill('slow'), ...Array(20).fill('quick')];
+    const work = shareLanes(items, {
+      ...{ lanes: 4, groupOf: (item: string) => item, signal },
+      work: async (item) => {
+        if (item === 'slow') await slow.promise;
+        done.push(item);
+        return item === 'quick';
+      },
+    });
+    while (done.length < 20) await turn();
+    expect(done).toEqual(Array(20).fill('quick'));
+    slow.resolve();
+    await work;
+    // The two in hand; the rest of the group is set aside.
+    expect(done).toHaveLength(22);
+  });
+});
