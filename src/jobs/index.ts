@@ -6,6 +6,7 @@ import * as poll from './poll.ts';
 import * as recover from './recover.ts';
 import { createRenewal } from './renew.ts';
 import { type Schedule, startSchedule } from './schedule.ts';
+import { inSpareTime } from './spare-time.ts';
 import * as submit from './submit.ts';
 import * as sweep from './sweep.ts';
 import * as tick from './tick.ts';
@@ -45,7 +46,7 @@ export function startJobs(
         cron: config.ROWMILL_TICK_CRON,
         // One reading of the list answers for all of them.
         limit: 200,
-        run: (options) => recover.runOnce(deps, options),
+        run: inSpareTime((options) => recover.runOnce(deps, options)),
         wakes: (counts) => ((counts.recovered ?? 0) > 0 ? ['poll'] : []),
       },
       {
@@ -82,7 +83,7 @@ export function startJobs(
         name: 'sweep',
         cron: config.ROWMILL_POLL_CRON,
         limit: 1000,
-        run: (options) => sweep.runOnce(deps, options),
+        run: inSpareTime((options) => sweep.runOnce(deps, options)),
       },
     ],
     { logger: deps.logger, metrics: deps.metrics, signal },

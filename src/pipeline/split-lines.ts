@@ -37,6 +37,8 @@ export async function* splitLines(
     for (let at = bytes.indexOf(newline); at !== -1; at = bytes.indexOf(newline, start)) {
       const line = beginning.close(bytes, start, at, chunkStart + at + 1);
       start = at + 1;
+      // Blank lines, of which there may be millions.
+      while (bytes[start] === newline) start += 1;
       if (line !== null) lines.push(line);
     }
     beginning.add(bytes, start, bytes.length);

@@ -64,6 +64,11 @@ async function readAnswer(response: Response, refuse: Refuse): Promise<Response>
     throw refuse(`answered with status ${status}`, status);
   }
   if (!response.ok) return new ReadAnswer(await errorText(response), response);
+  // What says so itself need not be read first.
+  if (Number(response.headers.get('content-length')) > mostBytes) {
+    void response.body?.cancel().catch(() => {});
+    throw refuse(`answered with more than ${mostBytes} bytes`, status);
+  }
   const { text, isWhole } = await readText(response, mostBytes);
   if (!isWhole) throw refuse(`answered with more than ${mostBytes} bytes`, status);
   const excess = jsonExcess(text, jsonLimits);

@@ -505,7 +505,8 @@ comment on column rowmill.batch_processing_details.key is
   'Our name for the batch, in the provider''s metadata: an intent whose worker died is found again by it.';
 comment on column rowmill.batch_processing_details.owner is 'The lease that holds it, <worker>/<number>.';
 comment on column rowmill.batch_processing_details.tries is
-  'How often in a row its harvest broke off where it stands, or its files could not be deleted; the next try waits longer each time.';
+  'How often in a row a look at it failed, its harvest broke off where it stands, or its files could not be deleted; the next try '
+  'waits longer each time.';
 comment on column rowmill.batch_processing_details.gone_since is
   'Since when the provider says that it knows no such batch or file; null where it does know it.';
 comment on column rowmill.batch_processing_details.sweep_at is
@@ -2027,7 +2028,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update rowmill.batch_processing_details as b
-  set problem = note_poll_problem.problem, gone_since = case when note_poll_problem.is_gone then coalesce(b.gone_since, now()) end
+  set
+    problem = note_poll_problem.problem,
+    gone_since = case when note_poll_problem.is_gone then coalesce(b.gone_since, now()) end,
+    tries = b.tries + 1,
+    -- Doubled for each look that failed, 10 minutes at most.
+    poll_at = greatest(b.poll_at, now() + least(s.poll_every * power(2, least(b.tries, 10)), interval '10 minutes'))
+  from rowmill.settings as s
   where b.id = note_poll_problem.batch_id and b.state = 'running';
 
   update rowmill.batch_processing_details as b
@@ -2040,7 +2047,7 @@ begin
 end;
 $$;
 comment on function rowmill.note_poll_problem is
-  'Why a look at a running batch failed; it stays running and is looked at again. '
+  'Why a look at a running batch failed; it stays running and is looked at again, later each time. '
   'One that the provider has not known for an hour, and whose day is over, ends without results: returns true then.';
 revoke all on function rowmill.note_poll_problem from public;
 
@@ -2138,6 +2145,7 @@ begin
     polled_at = now(),
     gone_since = null,
     problem = null,
+    tries = 0,
     state = case
       when not r.is_terminal then b.state
       when b.settled_at is not null then 'harvested'

@@ -110,7 +110,8 @@ comment on column rowmill.batch_processing_details.key is
   'Our name for the batch, in the provider''s metadata: an intent whose worker died is found again by it.';
 comment on column rowmill.batch_processing_details.owner is 'The lease that holds it, <worker>/<number>.';
 comment on column rowmill.batch_processing_details.tries is
-  'How often in a row its harvest broke off where it stands, or its files could not be deleted; the next try waits longer each time.';
+  'How often in a row a look at it failed, its harvest broke off where it stands, or its files could not be deleted; the next try '
+  'waits longer each time.';
 comment on column rowmill.batch_processing_details.gone_since is
   'Since when the provider says that it knows no such batch or file; null where it does know it.';
 comment on column rowmill.batch_processing_details.sweep_at is

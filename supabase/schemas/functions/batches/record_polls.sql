@@ -28,6 +28,7 @@ begin
     polled_at = now(),
     gone_since = null,
     problem = null,
+    tries = 0,
     state = case
       when not r.is_terminal then b.state
       when b.settled_at is not null then 'harvested'
