@@ -8,7 +8,8 @@ it('healthy pipelines go on beside a provider that is hostile to others', { time
     minutes: 0.4,
     seed: 1,
     keep: false,
-    only: null,
+    // Not what takes minutes to be met: an endless list of files is read once intents were given up.
+    only: ['download', 'line_', 'absurd', 'retrieve', 'redirect', 'create_same_id', 'list_broken'],
     rate: 60,
     aloneSeconds: 8,
     leastShare: 0.5,
