@@ -188,6 +188,15 @@ export const cases: Record<string, Case> = {
     expect(told).toEqual({ code: 'a\u2400code', message: 'too "long" a\u2400b\ufffdc' });
   },
 
+  async refuse_unread_rows(ground) {
+    await claimedChunk(ground);
+    const failures = [{ n: 0, ...verdictOf('invalid_request', '22012', 'division\0by zero') }];
+    expect(await ground.others.refuseUnreadRows(1, failures)).toBe(0);
+    expect(await ground.lease.refuseUnreadRows(1, failures)).toBe(1);
+    const [told] = await ground.sql`select code, message, is_final from rowmill.failures`;
+    expect(told).toEqual({ code: '22012', message: 'division\u2400by zero', is_final: true });
+  },
+
   async close_chunk(ground) {
     await claimedChunk(ground);
     expect(await ground.others.closeChunk(1)).toBe(false);
@@ -326,7 +335,7 @@ export const cases: Record<string, Case> = {
     await runningBatch(ground);
     await ground.sql`update rowmill.batch_processing_details set provider_batch_id = 'batch-x'`;
     expect(await ground.store.claimDuePolls(10_000, 20)).toStrictEqual([
-      { batch_id: 1, provider_batch_id: 'batch-x', cancel_asked: false },
+      { batch_id: 1, pipeline_id: 1, provider_batch_id: 'batch-x', cancel_asked: false },
     ]);
     expect(await ground.store.claimDuePolls(10_000, 20)).toStrictEqual([]);
   },
@@ -386,6 +395,7 @@ export const cases: Record<string, Case> = {
       ...{ batch_id: 1, state: 'ended', pipeline_id: 1, pipeline_version: 1, provider_status: 'expired' },
       ...{ provider_errors, input_file_id: 'in', output_file_id: 'out', error_file_id: null },
       ...{ output_position: 0, error_position: 0, keep_files: false },
+      ...{ tries: 0, requests: 3, rows_enriched: 0, strange_lines: 0 },
     });
     expect(await ground.others.claimEndedBatches(4)).toStrictEqual([]);
   },
