@@ -1,7 +1,7 @@
 import { messageOf } from '../errors.ts';
 import { verdictOf } from '../pipeline/error-classes.ts';
 import type { Line } from '../pipeline/split-lines.ts';
-import { sqlStateOf } from '../store/sql-error.ts';
+import { isOfNoRow, sqlStateOf } from '../store/sql-error.ts';
 import type { Slice, SliceCounts } from '../store/store.ts';
 import { maxTries } from './unreadable.ts';
 
@@ -20,8 +20,6 @@ export type ApplyLines = {
   tries: number;
 };
 
-/** Classes of SQLSTATE that say nothing of a row: connection, read-only, rights and objects (judged in SQL), disk, operator. */
-const neverOfALine = /^(08|0A|25|42|53|57P|58|RM)/;
 /** Locks and collisions: the very same line may pass later. */
 const passing = /^(40|55P03)/;
 
@@ -38,7 +36,7 @@ export async function applyLines(how: ApplyLines, lines: Line[], from: number): 
     counts = await how.apply(slice);
   } catch (error) {
     const state = sqlStateOf(error);
-    if (state === null || neverOfALine.test(state)) throw error;
+    if (state === null || isOfNoRow(state)) throw error;
     if (lines.length > 1) {
       const half = Math.floor(lines.length / 2);
       const first = lines.slice(0, half);
@@ -48,15 +46,13 @@ export async function applyLines(how: ApplyLines, lines: Line[], from: number): 
     }
     const isItsOwn = !passing.test(state) && how.hasWritten();
     if (!isItsOwn && how.tries + 1 < maxTries) throw error;
-    return await settle(how, refused(slice, state, messageOf(error)));
+    const failed = refused(slice, state, messageOf(error));
+    return await note(how, failed, await how.apply(failed));
   }
-  if (counts === null) return false;
-  await how.onApplied({ slice, counts });
-  return true;
+  return await note(how, slice, counts);
 }
 
-async function settle(how: ApplyLines, slice: Slice): Promise<boolean> {
-  const counts = await how.apply(slice);
+async function note(how: ApplyLines, slice: Slice, counts: SliceCounts | null): Promise<boolean> {
   if (counts === null) return false;
   await how.onApplied({ slice, counts });
   return true;

@@ -22,3 +22,11 @@ export function sqlStateOf(error: unknown): string | null {
   const { code } = error as { code?: unknown };
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
 }
+
+/** Classes that say nothing of a row: connection, rights and objects, read-only, disk, operator, system, our own. */
+const ofNoRow = /^(08|0A|25|42|53|57P|58|RM)/;
+
+/** Whether a SQLSTATE can be no row's doing; `rowmill.fault_of` tells the same, and more, inside a write. */
+export function isOfNoRow(state: string): boolean {
+  return ofNoRow.test(state);
+}

@@ -1,15 +1,15 @@
 import type { Deps } from '../deps.ts';
 import { messageOf } from '../errors.ts';
 import type { InputRow } from '../pipeline/pipeline.ts';
-import { sqlStateOf } from '../store/sql-error.ts';
+import { isOfNoRow, sqlStateOf } from '../store/sql-error.ts';
 
 /** A place whose row Postgres cannot read: its filter or a cast raises, or it is too large. */
 export type UnreadPlace = { n: number; code: string; message: string; error: unknown };
 /** `end`: the place behind the last one that was looked at. */
 export type Page = { rows: InputRow[]; unread: UnreadPlace[]; end: number };
 
-/** Classes of SQLSTATE that say nothing of a row: connection, read-only, rights and objects, disk, operator, our own. */
-const neverOfARow = /^(08|0A|25|40|42|53|55|57P|58|RM)/;
+/** Locks and collisions: the page may be read later. */
+const passing = /^(40|55)/;
 
 /**
  * Reads places of a chunk, as a page. Where that raises, has too many bytes, or takes longer than it may, an eighth of
@@ -27,7 +27,7 @@ export async function* readPages(
     rows = await deps.store.readChunk(chunkId, from, places);
   } catch (error) {
     const code = sqlStateOf(error);
-    if (code === null || neverOfARow.test(code)) throw error;
+    if (code === null || isOfNoRow(code) || passing.test(code)) throw error;
     if (places === 1) {
       yield { rows: [], unread: [{ n: from, code, message: messageOf(error), error }], end };
       return;
