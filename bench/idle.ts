@@ -125,7 +125,7 @@ async function simulateDay(
     for (let second = 0; second < daySeconds; ) {
       const before = calls.list.length + calls.retrieve;
       const { signal } = new AbortController();
-      await poll.runOnce(deps, { now: new Date(), limit: 10_000, signal });
+      await poll.runOnce(deps, { limit: 10_000, signal });
       const made = calls.list.length + calls.retrieve - before;
       result.rounds += 1;
       result.calls += made;

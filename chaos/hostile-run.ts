@@ -44,6 +44,7 @@ export async function runHostile(
     await untilFirstAnswer(world.observer, signal);
     await untilSteady(world.observer, rate, signal);
     const watch = new Watch(world);
+    endings.add(() => watch.end());
     tell(`the healthy pipelines run alone, for ${aloneSeconds} s`);
     const alone = await phase(aloneSeconds * 1000, signal);
 

@@ -39,9 +39,14 @@ export class Watch {
     return [...this.#open].filter((name) => this.sentences.get(name)!.size === 0);
   }
 
+  /** No more looks. Harmless to repeat. */
+  end(): void {
+    this.#end.abort();
+  }
+
   /** A last look, and no more. */
   async stop(world: HostileWorld): Promise<void> {
-    this.#end.abort();
+    this.end();
     await Promise.all(this.#loops);
     await this.#listen(world);
     await this.#weigh(world.workers.pids);

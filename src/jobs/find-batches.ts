@@ -31,7 +31,7 @@ export async function findBatches(
   const oldest = Math.max(...wanted.map((intent) => intent.age_seconds));
   const isBehind = createOrder(Date.now() - (oldest + marginSeconds) * 1000);
   const found: Found = { batches: new Map(), unreadable: new Map() };
-  for await (const page of withinLimits(provider.listBatches(signal), limits)) {
+  for await (const page of withinLimits(provider.listBatches(signal), limits, signal)) {
     take(page, keys, found);
     if (found.batches.size === keys.size || isBehind(page.batches)) break;
   }

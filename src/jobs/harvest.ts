@@ -12,7 +12,9 @@ import { givenUpFor } from './unreadable.ts';
 
 // A file is mostly waited for: at the provider, then in the database.
 const lanes = 3;
+// What gave trouble may be large and in vain: most of the time is for the others.
 const lanesAgain = 2;
+const restAgainMs = (tookMs: number) => Math.min(3 * tookMs, 5000);
 
 export type HarvestOptions = RunOptions & {
   /** false: batches that give no trouble; true: the others; without it: all. */
@@ -30,7 +32,8 @@ export async function runOnce(deps: Deps, options: HarvestOptions): Promise<Coun
   const { limit, again = null, signal } = options;
   const counts = { harvested: 0, failed: 0 };
   const claimed = await takeTurns<Claimed>({
-    ...{ lanes: again ? lanesAgain : lanes, limit, signal },
+    ...(again ? { lanes: lanesAgain, restMs: restAgainMs } : { lanes }),
+    ...{ limit, signal },
     claim: () => claim(deps, again),
     work: async ({ lease, batch }) => {
       try {

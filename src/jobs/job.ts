@@ -1,5 +1,4 @@
 export type RunOptions = {
-  now: Date;
   /** How many chunks or batches one run takes at the most. */
   limit: number;
   /** Aborted when the service stops: finish what is in hand and take nothing new. */

@@ -50,7 +50,7 @@ export function startSchedule(
       const stopTimer = deps.metrics.jobSeconds.startTimer({ job: job.name });
       runs.began();
       try {
-        const counts = await job.run({ now: new Date(), limit: job.limit, signal: deps.signal });
+        const counts = await job.run({ limit: job.limit, signal: deps.signal });
         stopTimer({ result: 'ok' });
         outage.worked(job.name);
         const { more, ...worked } = counts;

@@ -46,7 +46,7 @@ export async function runOnce(
     }
 
     let files = 0;
-    for await (const page of withinLimits(deps.provider.listFiles(options.signal), limits)) {
+    for await (const page of withinLimits(deps.provider.listFiles(options.signal), limits, options.signal)) {
       for (const file of page) {
         const key = keyOfFileName(file.name);
         if (key === null || !idByKey.has(key)) continue;

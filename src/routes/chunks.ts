@@ -184,7 +184,7 @@ export async function chunksRoute(app: FastifyInstance, options: Options): Promi
       if (error instanceof HttpError) return reply.code(status).send(toErrorBody(error.code, error.message));
       if (isDatabaseAway(error)) {
         reply.header('retry-after', retryAfterSeconds);
-        return reply.code(503).send(toErrorBody('database_unreachable', error.message));
+        return reply.code(503).send(toErrorBody(error.code, error.message));
       }
       request.log.error({ err: error }, 'a post failed');
       return reply.code(500).send(toErrorBody('internal', 'The worker failed; the chunk stays queued.'));

@@ -134,7 +134,7 @@ export async function webhooksRoute(app: FastifyInstance, { deps, wakePoll }: Op
       }
       if (isDatabaseAway(error)) {
         reply.header('retry-after', retryAfterSeconds);
-        return reply.code(503).send(toErrorBody('database_unreachable', error.message));
+        return reply.code(503).send(toErrorBody(error.code, error.message));
       }
       const status = error.statusCode ?? 500;
       if (status < 500) return refuse(status, error.code ?? 'bad_request', error.message);

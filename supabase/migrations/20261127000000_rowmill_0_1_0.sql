@@ -3162,6 +3162,8 @@ set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'
 set bytea_output = 'hex'
 set extra_float_digits = 1
+-- All rows are wanted, by the plan that is best for all of them.
+set cursor_tuple_fraction = 1
 as $$
 declare
   v_most constant bigint := 16000000; -- bytes of a page, and of a row: what a post may have as well
@@ -10182,14 +10184,15 @@ as $$
     or not exists (select from pg_class as c where c.oid = p.source)
     or not exists (select from pg_class as c where c.oid = p.target)
   ), troubled as materialized (
-    -- One bad batch is no reason to distrust its neighbours; several are, and so is a file that was given up.
+    -- One bad batch is no reason to distrust its neighbours; several are, and so is one that ended almost without answers:
+    -- its files may have been large, and in vain.
     select b.pipeline_id
     from rowmill.batch_processing_details as b
     where b.state in ('ended', 'harvested') and b.tries > 0
     group by b.pipeline_id
     having count(*) >= 3
     union
-    select p.id from rowmill.pipelines as p where p.problem_by = 'worker'
+    select p.id from rowmill.pipelines as p where p.failed_in_row > 0
   ), in_hand as materialized (
     select b.pipeline_id, count(*) as batches
     from rowmill.batch_processing_details as b
@@ -10221,8 +10224,8 @@ as $$
 $$;
 comment on function rowmill.claim_ended_batches is
   'Takes, under a lease, batches whose results are to be read (ended) or whose files are to be deleted (harvested). '
-  'Those that failed before, and those of a pipeline of which several did, are taken apart from the others, so that they hold up '
-  'none of them.';
+  'Those that failed before, those of a pipeline of which several did, and those of one whose last batch brought almost no answers '
+  'are taken apart from the others, so that they hold up none of them.';
 revoke all on function rowmill.claim_ended_batches from public;
 
 -- API: internal

@@ -3,6 +3,7 @@ import { findBatches } from '../../src/jobs/find-batches.ts';
 import * as recover from '../../src/jobs/recover.ts';
 import * as submit from '../../src/jobs/submit.ts';
 import * as sweep from '../../src/jobs/sweep.ts';
+import { withinLimits } from '../../src/jobs/within-limits.ts';
 import type { ProviderBatch } from '../../src/provider/provider.ts';
 import {
   age,
@@ -20,7 +21,7 @@ import { makeWireBatch, sendJson } from '../provider/fake-server.ts';
 import { against, collect, failureOf } from '../provider/provider-under-test.ts';
 import { providerError } from '../support/fake-provider.ts';
 
-const limits = { maxPages: 30, maxMs: 60_000 };
+const limits = { maxPages: 30, maxMs: 60_000, quickPages: 30, pageMs: 0 };
 
 describe('a list of batches', () => {
   const key = (rowmill_key: unknown) => ({ metadata: { rowmill_key, more: { toString: 1, valueOf: 1 } } });
@@ -74,9 +75,23 @@ describe('a list of batches', () => {
       page += 1;
       setTimeout(() => sendJson(response, { data: [makeWireBatch({ id: `b${page}` })], has_more: true }), 30);
     });
-    const slow = { maxPages: 1e9, maxMs: 200 };
+    const slow = { ...limits, maxPages: 1e9, maxMs: 200 };
     const search = findBatches(provider, [{ key: 'k', age_seconds: 60 }], new AbortController().signal, slow);
     await expect(search).rejects.toMatchObject({ code: 'list_endless' });
+  });
+
+  it('is read at leisure after its first pages, so that one without an end leaves the worker to others', async () => {
+    const cameAt: number[] = [];
+    const pages = async function* () {
+      for (;;) yield cameAt.push(performance.now());
+    };
+    const pace = { maxPages: 5, maxMs: 60_000, quickPages: 3, pageMs: 50 };
+    const read = collect(withinLimits(pages(), pace, new AbortController().signal));
+    await expect(read).rejects.toMatchObject({ code: 'list_endless' });
+    const pauses = cameAt.slice(1).map((at, n) => at - cameAt[n]!);
+    // The pages before come in the same moment, however slow that is; timers ring a millisecond early.
+    expect(pauses.slice(3).every((ms) => ms >= 48)).toBe(true);
+    expect(pauses).toHaveLength(5);
   });
 
   it('that has a key on every entry is not kept whole', async () => {

@@ -101,7 +101,7 @@ export function replaceCall<Name extends LeasedCall>(
 }
 
 export function options(overrides: Partial<RunOptions> = {}): RunOptions {
-  return { now: new Date(), limit: 10, signal: new AbortController().signal, ...overrides };
+  return { limit: 10, signal: new AbortController().signal, ...overrides };
 }
 
 export function aborted(): RunOptions {

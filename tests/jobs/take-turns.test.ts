@@ -58,4 +58,33 @@ describe('taking turns', () => {
     await expect(work).rejects.toThrow('one');
     expect(done).toEqual([2]);
   });
+
+  it('rests after an item for as long as it is told, and nobody ends the run meanwhile', async () => {
+    const items = ['a', 'b'];
+    const events: string[] = [];
+    const work = takeTurns<string>({
+      ...{ lanes: 2, limit: 10, signal },
+      restMs: () => 60,
+      claim: async () => items.shift() ?? null,
+      work: async (item) => {
+        events.push(item);
+        // What comes while both lanes rest is theirs as well.
+        if (item === 'b') setTimeout(() => items.push('c'), 20);
+      },
+    });
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    expect(events).toEqual(['a', 'b']);
+    expect(await work).toBe(3);
+    expect(events).toEqual(['a', 'b', 'c']);
+  });
+
+  it('takes nothing more once its time is over', async () => {
+    let claimed = 0;
+    const taken = await takeTurns<number>({
+      ...{ lanes: 1, limit: 1000, maxMs: 30, signal },
+      claim: async () => ++claimed,
+      work: () => new Promise((resolve) => setTimeout(resolve, 40)),
+    });
+    expect(taken).toBe(1);
+  });
 });

@@ -63,7 +63,7 @@ const jobs = [
 ];
 
 function runOptions() {
-  return { now: new Date(), limit: 4, signal: new AbortController().signal };
+  return { limit: 4, signal: new AbortController().signal };
 }
 
 /**

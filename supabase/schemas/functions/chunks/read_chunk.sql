@@ -15,6 +15,8 @@ set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'
 set bytea_output = 'hex'
 set extra_float_digits = 1
+-- All rows are wanted, by the plan that is best for all of them.
+set cursor_tuple_fraction = 1
 as $$
 declare
   v_most constant bigint := 16000000; -- bytes of a page, and of a row: what a post may have as well

@@ -26,14 +26,15 @@ as $$
     or not exists (select from pg_class as c where c.oid = p.source)
     or not exists (select from pg_class as c where c.oid = p.target)
   ), troubled as materialized (
-    -- One bad batch is no reason to distrust its neighbours; several are, and so is a file that was given up.
+    -- One bad batch is no reason to distrust its neighbours; several are, and so is one that ended almost without answers:
+    -- its files may have been large, and in vain.
     select b.pipeline_id
     from rowmill.batch_processing_details as b
     where b.state in ('ended', 'harvested') and b.tries > 0
     group by b.pipeline_id
     having count(*) >= 3
     union
-    select p.id from rowmill.pipelines as p where p.problem_by = 'worker'
+    select p.id from rowmill.pipelines as p where p.failed_in_row > 0
   ), in_hand as materialized (
     select b.pipeline_id, count(*) as batches
     from rowmill.batch_processing_details as b
@@ -65,6 +66,6 @@ as $$
 $$;
 comment on function rowmill.claim_ended_batches is
   'Takes, under a lease, batches whose results are to be read (ended) or whose files are to be deleted (harvested). '
-  'Those that failed before, and those of a pipeline of which several did, are taken apart from the others, so that they hold up '
-  'none of them.';
+  'Those that failed before, those of a pipeline of which several did, and those of one whose last batch brought almost no answers '
+  'are taken apart from the others, so that they hold up none of them.';
 revoke all on function rowmill.claim_ended_batches from public;
