@@ -2,11 +2,10 @@ import type { Counts, RunOptions } from './job.ts';
 
 /** A run that is quicker than this is as good as none. */
 const shortMs = 2000;
-const restPerRun = 3;
 
 /**
- * Takes a job's run; returns one that works a quarter of the time at the most: after a run that took long, for three times
- * as long it does nothing. For what reads lists of the provider's, which may have no end. By the steady clock.
+ * Takes a job's run; returns one that works half of the time at the most: after a run that took long, it does nothing for
+ * as long as that. For what reads lists of the provider's, which may have no end. By the steady clock.
  */
 export function inSpareTime(
   run: (options: RunOptions) => Promise<Counts>,
@@ -19,7 +18,7 @@ export function inSpareTime(
       return await run(options);
     } finally {
       const tookMs = performance.now() - startedAt;
-      if (tookMs > shortMs) restsUntil = performance.now() + restPerRun * tookMs;
+      if (tookMs > shortMs) restsUntil = performance.now() + tookMs;
     }
   };
 }

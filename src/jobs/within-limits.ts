@@ -10,10 +10,11 @@ export type ListLimits = {
 };
 
 /**
- * Two hundred thousand batches: far more than are created in the day that a search goes back. A page takes OpenAI longer
- * than a tenth of a second; where they come faster, a list without an end would keep the worker from its other work.
+ * OpenAI has 2,000 batches created in an hour at the most, and a search goes back a day and the intent's age: that are
+ * 100,000 in two days. A page takes OpenAI longer than a twentieth of a second; where they come faster, a list without an
+ * end would keep the worker from its other work.
  */
-export const listLimits: ListLimits = { maxPages: 2000, maxMs: 300_000, quickPages: 20, pageMs: 100 };
+export const listLimits: ListLimits = { maxPages: 1000, maxMs: 300_000, quickPages: 20, pageMs: 50 };
 
 /**
  * The pages of a list, until there are too many or they took too long: a provider may say each time that there are more.
