@@ -39,7 +39,7 @@ export async function harvestFile(
   signal: AbortSignal,
 ): Promise<'read' | 'turn_over' | 'lost'> {
   const { batch, file, id } = result;
-  const download = await deps.provider.downloadFile(id, signal);
+  const download = await deps.provider.downloadFile(id, signal, turn.isHurried);
   let position = result.position;
   let lines: Line[] = [];
   let characters = 0;

@@ -65,7 +65,7 @@ async function rowsOfLines(
   signal: AbortSignal,
 ): Promise<FailedRow[]> {
   const failures: FailedRow[] = [];
-  const download = await deps.provider.downloadFile(fileId, signal);
+  const download = await deps.provider.downloadFile(fileId, signal, turn.isHurried);
   let number = 0;
   for await (const lines of splitLines(inFull(download, fileId, turn))) {
     for (const line of lines) {

@@ -38,7 +38,8 @@ export async function runOnce(deps: Deps, options: HarvestOptions): Promise<Coun
     work: async ({ lease, batch }) => {
       try {
         const logger = deps.logger.child({ batch: batch.batch_id });
-        const ends = await takeOn({ ...deps, logger }, lease, batch, new Turn(options.turn), signal);
+        const turn = new Turn({ isHurried: again === false, ...options.turn });
+        const ends = await takeOn({ ...deps, logger }, lease, batch, turn, signal);
         for (const end of ends) counts[end] += 1;
       } finally {
         lease.hold.end();

@@ -1,7 +1,7 @@
 import type { Deps } from '../deps.ts';
 import { isDatabaseAway, messageOf } from '../errors.ts';
 import type { Lease, StaleIntent } from '../store/store.ts';
-import { dropFile } from '../submission/drop-file.ts';
+import { createFileDrop } from '../submission/drop-file.ts';
 import { recordBatch, rejectTaken } from '../submission/record-batch.ts';
 import { type Found, findBatches } from './find-batches.ts';
 import type { Counts, RunOptions } from './job.ts';
@@ -58,13 +58,14 @@ async function lookUp(
 }
 
 async function settleAll(deps: Deps, lease: Lease, intents: StaleIntent[], found: Found): Promise<number> {
+  const dropFile = createFileDrop(deps);
   let settled = 0;
   const healed = new Set<number>();
   const troubled = new Map<number, string>();
   for (const intent of intents) {
     const logger = deps.logger.child({ batch: intent.batch_id });
     try {
-      const { isSettled, problem } = await settle({ ...deps, logger }, lease, intent, found);
+      const { isSettled, problem } = await settle({ ...deps, logger }, lease, intent, found, dropFile);
       if (isSettled) settled += 1;
       if (problem !== null) troubled.set(intent.pipeline_id, problem);
       else if (isSettled) healed.add(intent.pipeline_id);
@@ -85,7 +86,13 @@ async function settleAll(deps: Deps, lease: Lease, intents: StaleIntent[], found
 /** `problem` is what the intent's pipeline is to say. */
 type Settled = { isSettled: boolean; problem: string | null };
 
-async function settle(deps: Deps, lease: Lease, intent: StaleIntent, found: Found): Promise<Settled> {
+async function settle(
+  deps: Deps,
+  lease: Lease,
+  intent: StaleIntent,
+  found: Found,
+  dropFile: (fileId: string) => Promise<boolean>,
+): Promise<Settled> {
   const { logger } = deps;
   const batches = found.batches.get(intent.key) ?? [];
   if (batches.length > 0) {
@@ -119,6 +126,7 @@ async function settle(deps: Deps, lease: Lease, intent: StaleIntent, found: Foun
   if (!isSettled) return { isSettled, problem: null };
   await deps.reached?.('intent_given_up');
   logger.info('the provider holds no such batch; its chunks wait again');
-  if (intent.input_file_id !== null) await dropFile(deps, intent.input_file_id);
+  // One that is left is swept up.
+  if (intent.input_file_id !== null) await dropFile(intent.input_file_id);
   return { isSettled, problem: null };
 }

@@ -1,5 +1,5 @@
 import type { Deps } from '../deps.ts';
-import { dropFile } from '../submission/drop-file.ts';
+import { createFileDrop } from '../submission/drop-file.ts';
 import { keyOfFileName } from '../submission/file-name.ts';
 import { recordBatch } from '../submission/record-batch.ts';
 import { findBatches } from './find-batches.ts';
@@ -45,12 +45,13 @@ export async function runOnce(
       deps.logger.error({ problem }, 'the provider lists a batch of a given-up intent that cannot be used');
     }
 
+    const dropFile = createFileDrop(deps);
     let files = 0;
     for await (const page of withinLimits(deps.provider.listFiles(options.signal), limits, options.signal)) {
       for (const file of page) {
         const key = keyOfFileName(file.name);
         if (key === null || !idByKey.has(key)) continue;
-        if (await dropFile(deps, file.id)) files += 1;
+        if (await dropFile(file.id)) files += 1;
         // Searched for again, and it keeps no other from being done.
         else idByKey.delete(key);
         await deps.reached?.('swept_file_deleted');

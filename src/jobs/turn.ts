@@ -5,7 +5,12 @@ const turnMs = 5 * 60_000;
 /** More bytes than this without one line that could be applied are no results: a line has 8 MB at most. */
 const maxIdleBytes = 32_000_000;
 
-export type TurnLimits = { turnMs: number; maxIdleBytes: number };
+export type TurnLimits = {
+  turnMs: number;
+  maxIdleBytes: number;
+  /** Whether a download that stalls is soon given up: others wait, and a later turn has more patience. */
+  isHurried: boolean;
+};
 
 /**
  * A batch's turn at being read. It is over after a while, so that a file without an end, or one that is sent byte by byte,
@@ -20,8 +25,12 @@ export class Turn {
   #hasProgressed = false;
 
   constructor(limits: Partial<TurnLimits> = {}) {
-    this.#limits = { turnMs, maxIdleBytes, ...limits };
+    this.#limits = { turnMs, maxIdleBytes, isHurried: false, ...limits };
     this.#endsAt = performance.now() + this.#limits.turnMs;
+  }
+
+  get isHurried(): boolean {
+    return this.#limits.isHurried;
   }
 
   /** Whether something was applied, and the time is up. */

@@ -67,11 +67,13 @@ export type Provider = {
   listFiles(signal?: AbortSignal): AsyncIterable<ProviderFile[]>;
   /**
    * The file's bytes as they arrive, and how many the provider says there are (null: it does not say). A file that is gone
-   * rejects with status 404; one that stops arriving, or is longer than it says, ends with an ambiguous error.
+   * rejects with status 404; one that stops arriving, or is longer than it says, ends with an ambiguous error. Hurried, it is
+   * given up four times as soon: others wait, and it can be read another time.
    */
   downloadFile(
     id: string,
     signal?: AbortSignal,
+    isHurried?: boolean,
   ): Promise<{ bytes: number | null; chunks: AsyncIterable<Uint8Array> }>;
   /** Resolves as well where the file is gone already. */
   deleteFile(id: string, signal?: AbortSignal): Promise<void>;

@@ -122,6 +122,29 @@ describe('a download', () => {
     await vi.waitFor(() => expect(closed).toHaveBeenCalled());
   });
 
+  test('that others wait for is ended four times as soon', async () => {
+    const { provider } = await against(
+      answering((response) => drip(response, 'x')),
+      { leastRate },
+    );
+    const { chunks } = await provider.downloadFile('file-1', undefined, true);
+    expect(await failureOf(collect(chunks))).toMatchObject({
+      message: expect.stringMatching(/the provider sends \d+ bytes in 0.1 s/),
+    });
+  });
+
+  test('that others wait for, and that does not begin, is given up four times as soon', async () => {
+    const { provider } = await against(
+      (request, response) => {
+        if (!request.path.endsWith('/content')) sendJson(response, { id: 'file-1', bytes: 1 });
+      },
+      { timeoutMs: 1000 },
+    );
+    expect(await failureOf(provider.downloadFile('file-1', undefined, true))).toMatchObject({
+      message: 'downloading a file: no whole answer within 0.25 s',
+    });
+  });
+
   test('that keeps its rate takes as long as it takes', async () => {
     const part = 'x'.repeat(1000);
     const { provider } = await against(

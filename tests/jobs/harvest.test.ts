@@ -54,6 +54,21 @@ describe('the harvest job', () => {
     });
   });
 
+  it('hurries where it gave no trouble, and has patience where it did', async () => {
+    await endSeveral(1);
+    world.fake.before.downloadFile = () => {
+      throw providerError('ambiguous');
+    };
+    const run = (again: boolean) => harvest.runOnce(world.worker, { ...options(), again });
+    expect(await run(false)).toMatchObject({ failed: 1 });
+    delete world.fake.before.downloadFile;
+    await passTime(world);
+    expect(await run(false)).toMatchObject({ claimed: 0 });
+    expect(await run(true)).toMatchObject({ harvested: 1 });
+    expect(world.fake.hurried).toEqual([true, false]);
+    expect(await batches(world)).toMatchObject([{ state: 'done', tries: 0 }]);
+  });
+
   it('runs twice harmlessly', async () => {
     await endSeveral(1);
     await harvest.runOnce(world.worker, options());

@@ -271,6 +271,19 @@ describe('the sweep job', () => {
     },
   );
 
+  it('tries no more files once three failed in a row, and searches for all of them again', async () => {
+    await loseUploads(1, 30);
+    world.fake.before.deleteFile = () => {
+      throw providerError('ambiguous', { status: 502 });
+    };
+    expect(await run()).toMatchObject({ swept: 6, files: 0 });
+    expect(world.fake.called('deleteFile')).toHaveLength(3);
+    delete world.fake.before.deleteFile;
+    await passTime(world, '3 minutes');
+    expect(await run()).toMatchObject({ swept: 6, files: 6 });
+    expect(world.fake.files.size).toBe(0);
+  });
+
   it('reads the whole list, page after page', async () => {
     const lost = await loseCreate();
     await arriveLate(lost);

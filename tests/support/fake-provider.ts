@@ -24,6 +24,8 @@ export class FakeProvider implements Provider {
   readonly after: Partial<Record<Method, Fault>> = {};
   /** How many bytes of a file a download brings; all of them where it says nothing. */
   readonly cutAt = new Map<string, number>();
+  /** Of each download, whether others waited for it. */
+  readonly hurried: boolean[] = [];
   /** What the list shows besides, at the end of its first page. */
   unreadable: BatchPage['unreadable'] = [];
   isListEmpty = false;
@@ -78,7 +80,8 @@ export class FakeProvider implements Provider {
     await this.#call('listFiles', '', () => {});
     yield [...this.names].flatMap(([id, name]) => (this.files.has(id) ? [{ id, name }] : []));
   }
-  async downloadFile(id: string) {
+  async downloadFile(id: string, _signal?: AbortSignal, isHurried = false) {
+    this.hurried.push(isHurried);
     return await this.#call('downloadFile', id, () => {
       const bytes = this.files.get(id);
       if (!bytes) throw providerError('rejected', { status: 404 });
