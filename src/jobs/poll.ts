@@ -15,6 +15,8 @@ const uselessPages = 3;
 // From here on, pages of the provider's list answer for a hundred batches each.
 const togetherFrom = 20;
 const recordedAtOnce = 500;
+// Whom a run wakes is told at its end.
+const longestMs = 30_000;
 const highestCount = 2_147_483_647;
 
 export type PollOptions = RunOptions & {
@@ -25,15 +27,16 @@ export type PollOptions = RunOptions & {
 };
 
 /**
- * Looks at the running batches that are due, many of them together in the provider's list. A look that fails, or takes too
- * long, changes nothing: the batch is due again later. Two workers at once look at different batches.
+ * Looks at the running batches that are due, many of them together in the provider's list, and at what is due meanwhile
+ * where some are slow. A look that fails, or takes too long, changes nothing: the batch is due again later. Two workers at
+ * once look at different batches.
  */
 export async function runOnce(deps: Deps, options: PollOptions): Promise<Counts> {
   const { signal, again = null, lookMs = again ? 30_000 : 10_000 } = options;
   if (signal.aborted) return { polled: 0, ended: 0, failed: 0, more: 0 };
-  const due = await deps.store.claimDuePolls(options.limit, togetherFrom, again);
-  if (due.length > 0) await deps.reached?.('polls_claimed');
-  const byId = new Map(due.map((poll) => [poll.provider_batch_id, poll]));
+  const beganAt = performance.now();
+  let polled = 0;
+  let isFull = false;
   let ended = 0;
   let failed = 0;
 
@@ -60,14 +63,22 @@ export async function runOnce(deps: Deps, options: PollOptions): Promise<Counts>
     if (seen.length > 0) await deps.reached?.('poll_recorded');
   };
 
-  if (due.length >= togetherFrom) {
-    await lookTogether(deps, byId, record, within(signal, lookMs));
-  }
-  // What the list did not show, and what is to be cancelled, one by one. A pipeline of which one took too long waits.
-  await shareLanes([...byId.values()], {
+  /** Those that are due and that the list does not answer for: it did not show them, or they are to be cancelled. */
+  const claim = async (): Promise<DuePoll[]> => {
+    const due = await deps.store.claimDuePolls(options.limit, togetherFrom, again);
+    if (due.length > 0) await deps.reached?.('polls_claimed');
+    polled += due.length;
+    isFull = due.length === options.limit;
+    const byId = new Map(due.map((poll) => [poll.provider_batch_id, poll]));
+    if (due.length >= togetherFrom) await lookTogether(deps, byId, record, within(signal, lookMs));
+    return [...byId.values()];
+  };
+  // One by one. A pipeline of which one took too long waits.
+  await shareLanes(await claim(), {
     lanes: again ? lanesAgain : lanes,
     groupOf: (poll) => poll.pipeline_id,
     signal,
+    more: async () => (performance.now() - beganAt < longestMs ? await claim() : []),
     work: async (poll) => {
       const inTime = within(signal, lookMs);
       try {
@@ -78,7 +89,7 @@ export async function runOnce(deps: Deps, options: PollOptions): Promise<Counts>
       return !inTime.aborted;
     },
   });
-  return { polled: due.length, ended, failed, more: due.length === options.limit ? 1 : 0 };
+  return { polled, ended, failed, more: isFull ? 1 : 0 };
 }
 
 /**

@@ -83,4 +83,55 @@ describe('working through items in lanes', () => {
     // The two in hand; the rest of the group is set aside.
     expect(done).toHaveLength(22);
   });
+
+  it('takes what comes while only slow items are left, and nothing of what is set aside', async () => {
+    const slow = Promise.withResolvers<void>();
+    const done: string[] = [];
+    let asked = 0;
+    await shareLanes(['stuck', 'slow'], {
+      ...{ lanes: 3, groupOf: (item: string) => item.split(' ')[0], signal },
+      more: async () => {
+        asked += 1;
+        return asked === 1 ? ['late', 'stuck again'] : [];
+      },
+      work: async (item) => {
+        if (item === 'slow') await slow.promise;
+        if (item === 'late') slow.resolve();
+        done.push(item);
+        return item !== 'stuck';
+      },
+    });
+    expect(done).toEqual(['stuck', 'late', 'slow']);
+    expect(asked).toBe(1);
+  });
+
+  it('ends with the last item, and asks for nothing where none is slow', async () => {
+    const startedAt = performance.now();
+    await shareLanes(['a', 'b'], {
+      ...inLanes(5),
+      more: async () => expect.unreachable(),
+      work: async () => {
+        await turn();
+        return true;
+      },
+    });
+    // Otherwise it would take the second after which it asks.
+    expect(performance.now() - startedAt).toBeLessThan(900);
+  });
+
+  it('rejects where it cannot be told what came', async () => {
+    const slow = Promise.withResolvers<void>();
+    const work = shareLanes(['slow'], {
+      ...inLanes(3),
+      more: async () => {
+        slow.resolve();
+        throw new Error('no database');
+      },
+      work: async () => {
+        await slow.promise;
+        return true;
+      },
+    });
+    await expect(work).rejects.toThrow('no database');
+  });
 });
