@@ -8,8 +8,11 @@ it('healthy pipelines go on beside a provider that is hostile to others', { time
     minutes: 0.4,
     seed: 1,
     keep: false,
-    // Not what takes minutes to be met: an endless list of files is read once intents were given up.
-    only: ['download', 'line_', 'absurd', 'retrieve', 'redirect', 'create_same_id', 'list_broken'],
+    // One of each kind, so that a small machine has time for all; the long version has every one.
+    only: [
+      ...['download_drips', 'download_bomb', 'line_misplaced', 'absurd_counts', 'retrieve_drips'],
+      ...['retrieve_redirect', 'upload_redirect', 'create_same_id', 'list_broken'],
+    ],
     rate: 60,
     aloneSeconds: 8,
     leastShare: 0.5,

@@ -6,15 +6,14 @@ import { foundNoRoom, innocent, verdictOnTheRest } from './harvest-endings.ts';
 import { harvestFile, type Seen } from './harvest-file.ts';
 import { harvestRefused } from './harvest-refused.ts';
 import type { Counts, RunOptions } from './job.ts';
+import { restAgainMs } from './rest-again.ts';
 import { takeTurns } from './take-turns.ts';
 import { Turn, type TurnLimits } from './turn.ts';
 import { givenUpFor } from './unreadable.ts';
 
 // A file is mostly waited for: at the provider, then in the database.
 const lanes = 3;
-// What gave trouble may be large and in vain: most of the time is for the others.
 const lanesAgain = 2;
-const restAgainMs = (tookMs: number) => Math.min(3 * tookMs, 5000);
 
 export type HarvestOptions = RunOptions & {
   /** false: batches that give no trouble; true: the others; without it: all. */

@@ -1,9 +1,10 @@
 import type { Deps } from '../deps.ts';
 import { messageOf, ProviderError } from '../errors.ts';
-import type { ProviderBatch } from '../provider/provider.ts';
+import type { Provider, ProviderBatch } from '../provider/provider.ts';
 import { sqlStateOf } from '../store/sql-error.ts';
 import type { DuePoll } from '../store/store.ts';
 import type { Counts, RunOptions } from './job.ts';
+import { restAgainMs } from './rest-again.ts';
 import { shareLanes } from './share-lanes.ts';
 
 const terminal = new Set(['completed', 'failed', 'expired', 'cancelled']);
@@ -14,6 +15,7 @@ const lanesAgain = 2;
 const uselessPages = 3;
 // From here on, pages of the provider's list answer for a hundred batches each.
 const togetherFrom = 20;
+const listRestMs = 60_000;
 const recordedAtOnce = 500;
 // Whom a run wakes is told at its end.
 const longestMs = 30_000;
@@ -70,12 +72,14 @@ export async function runOnce(deps: Deps, options: PollOptions): Promise<Counts>
     polled += due.length;
     isFull = due.length === options.limit;
     const byId = new Map(due.map((poll) => [poll.provider_batch_id, poll]));
-    if (due.length >= togetherFrom) await lookTogether(deps, byId, record, within(signal, lookMs));
+    if (due.length >= togetherFrom && !isListResting(deps.provider)) {
+      await lookTogether(deps, byId, record, within(signal, lookMs));
+    }
     return [...byId.values()];
   };
   // One by one. A pipeline of which one took too long waits.
   await shareLanes(await claim(), {
-    lanes: again ? lanesAgain : lanes,
+    ...(again ? { lanes: lanesAgain, restMs: restAgainMs } : { lanes }),
     groupOf: (poll) => poll.pipeline_id,
     signal,
     more: async () => (performance.now() - beganAt < longestMs ? await claim() : []),
@@ -92,9 +96,17 @@ export async function runOnce(deps: Deps, options: PollOptions): Promise<Counts>
   return { polled, ended, failed, more: isFull ? 1 : 0 };
 }
 
+/** By provider: until when its list is not read here, by the steady clock. */
+const restsUntil = new WeakMap<Provider, number>();
+
+function isListResting(provider: Provider): boolean {
+  return performance.now() < (restsUntil.get(provider) ?? 0);
+}
+
 /**
  * Pages through the list, takes out of `wanted` what it finds there and records it, for as long as that may cost fewer
- * calls than to ask one by one. A list that cannot be read in time, or shows others alone, leaves the rest to that.
+ * calls than to ask one by one. A list that cannot be read in time, or shows others alone, leaves the rest to that; one
+ * that cannot be read is not tried again for a minute.
  */
 async function lookTogether(
   deps: Deps,
@@ -122,6 +134,7 @@ async function lookTogether(
     }
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
+    restsUntil.set(deps.provider, performance.now() + listRestMs);
     deps.logger.warn(
       { err: error },
       'the provider could not list its batches; they are looked at one by one',

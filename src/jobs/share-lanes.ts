@@ -7,6 +7,8 @@ export type SharedLanes<Item> = {
   groupOf: (item: Item) => unknown;
   signal: AbortSignal;
   work: (item: Item) => Promise<boolean>;
+  /** How long a lane rests after an item that took so long; without it not at all. */
+  restMs?: (tookMs: number) => number;
   /** What came meanwhile; asked each second for as long as only slow items are left. Without it, nothing does. */
   more?: () => Promise<Item[]>;
 };
@@ -18,7 +20,7 @@ export type SharedLanes<Item> = {
  * only when what else is in hand has ended.
  */
 export async function shareLanes<Item>(items: Item[], options: SharedLanes<Item>): Promise<void> {
-  const { lanes, groupOf, signal, work, more } = options;
+  const { lanes, groupOf, signal, work, restMs = () => 0, more } = options;
   type Group = { key: unknown; rest: Item[]; inHand: number; isAside: boolean };
   const groups: Group[] = [];
   const failures: unknown[] = [];
@@ -50,7 +52,12 @@ export async function shareLanes<Item>(items: Item[], options: SharedLanes<Item>
   async function askForMore(): Promise<void> {
     pause = new AbortController();
     await wait(pauseMs, undefined, { signal: AbortSignal.any([signal, pause.signal]) }).catch(() => {});
-    if (inHand > 0 && !signal.aborted) add((await more?.()) ?? []);
+    if (inHand === 0 || signal.aborted) return;
+    try {
+      add((await more?.()) ?? []);
+    } catch (error) {
+      failures.push(error);
+    }
   }
 
   async function take(group: Group): Promise<void> {
@@ -58,10 +65,13 @@ export async function shareLanes<Item>(items: Item[], options: SharedLanes<Item>
     group.inHand += 1;
     inHand += 1;
     try {
+      const beganAt = performance.now();
       if (!(await work(item))) {
         group.isAside = true;
         group.rest.length = 0;
       }
+      const rest = restMs(performance.now() - beganAt);
+      if (rest > 0) await wait(rest, undefined, { signal }).catch(() => {});
     } catch (error) {
       failures.push(error);
     } finally {
@@ -77,14 +87,16 @@ export async function shareLanes<Item>(items: Item[], options: SharedLanes<Item>
     while (!signal.aborted && failures.length === 0) {
       const group = next();
       if (group !== null) await take(group);
-      else if (isWaiting()) await freed.promise;
-      else if (inHand === 0 || more === undefined) return;
-      else {
+      else if (inHand === 0) {
+        if (asking === null) return;
+        await asking;
+      } else if (more !== undefined) {
         asking ??= askForMore().finally(() => {
           asking = null;
         });
-        await asking;
-      }
+        await Promise.race([asking, freed.promise]);
+      } else if (isWaiting()) await freed.promise;
+      else return;
     }
   }
 

@@ -10,7 +10,8 @@ const redirects = new Set([301, 302, 303, 307, 308]);
 const mostHops = 3;
 const mostBytes = 32_000_000;
 const mostErrorBytes = 64_000;
-const smallBytes = 1_000_000;
+// A page of the list may name some refused lines; a dozen of these may be read side by side.
+const smallBytes = 4_000_000;
 const largeAnswers = oneAtATime();
 // A page of the list has a hundred batches with some fifty values each, and more where they name refused lines.
 const jsonLimits = { maxDepth: 64, maxValues: 500_000 };

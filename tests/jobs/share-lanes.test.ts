@@ -105,6 +105,37 @@ describe('working through items in lanes', () => {
     expect(asked).toBe(1);
   });
 
+  it('takes what comes as well where a slow group has more than its share in hand', async () => {
+    const slow = Promise.withResolvers<void>();
+    const done: string[] = [];
+    await shareLanes(['slow', 'slow', 'slow', 'slow'], {
+      ...{ lanes: 4, groupOf: (item: string) => item, signal },
+      more: async () => (done.length === 0 ? ['late'] : []),
+      work: async (item) => {
+        if (item === 'slow') await slow.promise;
+        else slow.resolve();
+        done.push(item);
+        return true;
+      },
+    });
+    expect(done[0]).toBe('late');
+    expect(done).toHaveLength(5);
+  });
+
+  it('rests after an item for as long as it is told', async () => {
+    const startedAt = performance.now();
+    const begunMs: number[] = [];
+    await shareLanes([1, 2], {
+      ...inLanes(1),
+      restMs: () => 50,
+      work: async () => {
+        begunMs.push(performance.now() - startedAt);
+        return true;
+      },
+    });
+    expect(begunMs[1]! - begunMs[0]!).toBeGreaterThan(48);
+  });
+
   it('ends with the last item, and asks for nothing where none is slow', async () => {
     const startedAt = performance.now();
     await shareLanes(['a', 'b'], {
