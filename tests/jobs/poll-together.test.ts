@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import * as poll from '../../src/jobs/poll.ts';
 import type { ProviderBatch } from '../../src/provider/provider.ts';
 import { providerError } from '../support/fake-provider.ts';
@@ -10,7 +10,10 @@ describe('the poll job, with many batches', () => {
     world = await startJobWorld();
     await world.sql`update rowmill.settings set poll_every = '30 seconds'`;
   });
-  afterEach(() => world.stop());
+  afterEach(async () => {
+    vi.useRealTimers();
+    await world.stop();
+  });
 
   const run = () => poll.runOnce(world.worker, options({ limit: 10_000 }));
   /** So many batches that run at the provider and are due; the first ones were submitted first. */
@@ -134,6 +137,25 @@ describe('the poll job, with many batches', () => {
     };
     expect(await run()).toEqual({ polled: 22, ended: 22, failed: 0, more: 0 });
     expect(called()).toEqual({ list: 1, retrieve: 22, cancel: 0 });
+  });
+
+  it('leaves a list that cannot be read alone for a minute', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    await runMany(20);
+    world.fake.before.listBatches = () => {
+      throw providerError('ambiguous');
+    };
+    const again = async () => {
+      await world.sql`update rowmill.batch_processing_details set poll_at = now()`;
+      await run();
+    };
+    await run();
+    await again();
+    expect(called()).toEqual({ list: 1, retrieve: 40, cancel: 0 });
+    vi.advanceTimersByTime(60_000);
+    delete world.fake.before.listBatches;
+    await again();
+    expect(called()).toEqual({ list: 2, retrieve: 40, cancel: 0 });
   });
 
   it('keeps what it read of a list that breaks off', async () => {
