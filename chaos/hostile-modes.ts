@@ -48,7 +48,7 @@ export function hostileModes(elsewhere: string): Mode[] {
     modeOf('upload_redirect', [
       { fault: 'upload_redirect', to: `${elsewhere}/upload`, prompt: `${nameOf('upload_redirect')} ` },
     ]),
-    modeOf('list_endless', [{ fault: 'list_endless', route: 'list', probability: 0.5 }, lost]),
+    modeOf('list_endless', [{ fault: 'list_endless', route: 'list', probability: 0.25 }, lost]),
     modeOf('list_broken', [{ fault: 'list_broken', probability: 0.5 }, lost]),
     // Neither listed nor answered: given up after a while, and searched for among the files as well.
     {
