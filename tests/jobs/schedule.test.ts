@@ -60,7 +60,7 @@ describe('the schedule', () => {
     const { job, runs } = manualJob('a');
     start(job).schedule.wake('a');
     expect(runs).toHaveLength(1);
-    expect(runs[0]!.options).toMatchObject({ limit: 7, signal: abort.signal, now: expect.any(Date) });
+    expect(runs[0]!.options).toEqual({ limit: 7, signal: abort.signal });
     runs[0]!.finish();
   });
 
