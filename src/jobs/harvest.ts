@@ -6,14 +6,13 @@ import { foundNoRoom, innocent, verdictOnTheRest } from './harvest-endings.ts';
 import { harvestFile, type Seen } from './harvest-file.ts';
 import { harvestRefused } from './harvest-refused.ts';
 import type { Counts, RunOptions } from './job.ts';
-import { restAgainMs } from './rest-again.ts';
+import { lanesAgain } from './lanes-again.ts';
 import { takeTurns } from './take-turns.ts';
 import { Turn, type TurnLimits } from './turn.ts';
 import { givenUpFor } from './unreadable.ts';
 
 // A file is mostly waited for: at the provider, then in the database.
 const lanes = 3;
-const lanesAgain = 2;
 
 export type HarvestOptions = RunOptions & {
   /** false: batches that give no trouble; true: the others; without it: all. */
@@ -31,7 +30,7 @@ export async function runOnce(deps: Deps, options: HarvestOptions): Promise<Coun
   const { limit, again = null, signal } = options;
   const counts = { harvested: 0, failed: 0 };
   const claimed = await takeTurns<Claimed>({
-    ...(again ? { lanes: lanesAgain, restMs: restAgainMs } : { lanes }),
+    ...(again ? lanesAgain : { lanes }),
     ...{ limit, signal },
     claim: () => claim(deps, again),
     work: async ({ lease, batch }) => {

@@ -4,13 +4,11 @@ import type { Provider, ProviderBatch } from '../provider/provider.ts';
 import { sqlStateOf } from '../store/sql-error.ts';
 import type { DuePoll } from '../store/store.ts';
 import type { Counts, RunOptions } from './job.ts';
-import { restAgainMs } from './rest-again.ts';
+import { lanesAgain } from './lanes-again.ts';
 import { shareLanes } from './share-lanes.ts';
 
 const terminal = new Set(['completed', 'failed', 'expired', 'cancelled']);
 const lanes = 12;
-// Those that gave trouble before: their answers may be large, and their time is their own.
-const lanesAgain = 2;
 // A page that shows none of those that are due is little use, and so are three.
 const uselessPages = 3;
 // From here on, pages of the provider's list answer for a hundred batches each.
@@ -79,7 +77,7 @@ export async function runOnce(deps: Deps, options: PollOptions): Promise<Counts>
   };
   // One by one. A pipeline of which one took too long waits.
   await shareLanes(await claim(), {
-    ...(again ? { lanes: lanesAgain, restMs: restAgainMs } : { lanes }),
+    ...(again ? lanesAgain : { lanes }),
     groupOf: (poll) => poll.pipeline_id,
     signal,
     more: async () => (performance.now() - beganAt < longestMs ? await claim() : []),

@@ -49,12 +49,12 @@ export async function shareLanes<Item>(items: Item[], options: SharedLanes<Item>
   };
   const isWaiting = () => groups.some(({ rest }) => rest.length > 0);
 
-  async function askForMore(): Promise<void> {
+  async function ask(more: () => Promise<Item[]>): Promise<void> {
     pause = new AbortController();
     await wait(pauseMs, undefined, { signal: AbortSignal.any([signal, pause.signal]) }).catch(() => {});
     if (inHand === 0 || signal.aborted) return;
     try {
-      add((await more?.()) ?? []);
+      add(await more());
     } catch (error) {
       failures.push(error);
     }
@@ -91,7 +91,7 @@ export async function shareLanes<Item>(items: Item[], options: SharedLanes<Item>
         if (asking === null) return;
         await asking;
       } else if (more !== undefined) {
-        asking ??= askForMore().finally(() => {
+        asking ??= ask(more).finally(() => {
           asking = null;
         });
         await Promise.race([asking, freed.promise]);
@@ -102,12 +102,6 @@ export async function shareLanes<Item>(items: Item[], options: SharedLanes<Item>
 
   add(items);
   const count = more === undefined ? Math.min(lanes, items.length) : lanes;
-  await Promise.all(
-    Array.from({ length: count }, () =>
-      lane().catch((error: unknown) => {
-        failures.push(error);
-      }),
-    ),
-  );
+  await Promise.all(Array.from({ length: count }, lane));
   if (failures.length > 0) throw failures[0];
 }

@@ -139,6 +139,19 @@ describe('the poll job, with many batches', () => {
     expect(called()).toEqual({ list: 1, retrieve: 22, cancel: 0 });
   });
 
+  it('looks meanwhile at what becomes due while one look is slow', async () => {
+    const [slow] = await runMany(1);
+    const other = Promise.withResolvers<void>();
+    world.fake.before.retrieveBatch = async (id) => {
+      if (id === slow) await other.promise;
+      else other.resolve();
+    };
+    const running = run();
+    await vi.waitFor(() => expect(called().retrieve).toBe(1));
+    await runMany(1);
+    expect(await running).toMatchObject({ polled: 2, failed: 0 });
+  });
+
   it('leaves a list that cannot be read alone for a minute', async () => {
     vi.useFakeTimers({ toFake: ['performance'] });
     await runMany(20);
